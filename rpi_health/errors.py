@@ -1,0 +1,85 @@
+"""The words for what can go wrong: one class for each thing that a caller can do differently.
+
+Knows nothing of pika, SQLAlchemy or Click. Vendor errors are translated into these at the edge that meets them;
+the command line turns each into its message and `exit_status`.
+"""
+
+from __future__ import annotations
+
+#: Why a message is dead-lettered: the values of the header ``x-rpi-health-reason``.
+REASONS = (
+    "bad_encoding",
+    "bad_content_encoding",
+    "bad_json",
+    "not_object",
+    "too_large",
+    "too_deep",
+    "missing_device_id",
+    "bad_device_id",
+    "db_rejected",
+    "poison",
+)
+
+
+class Rejection(ValueError):
+    """A message that is no health check, or that the database refuses for good. It belongs in the dead-letter queue.
+
+    Args:
+        reason: one of `REASONS`.
+        detail: what was wrong, at most 300 characters, safe to print.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+class RpiHealthError(Exception):
+    """The root of all errors that rpi-health raises to its callers. The message names the cure."""
+
+    exit_status = 1
+
+
+class ConfigurationError(RpiHealthError):
+    """A setting is missing or wrong. The message names the setting, where it came from, and what would be right."""
+
+    exit_status = 3
+
+
+class BrokerError(RpiHealthError):
+    """The broker could not be used."""
+
+    exit_status = 4
+
+
+class BrokerUnavailable(BrokerError):
+    """The broker does not answer, or the connection was lost. Trying again later may help."""
+
+
+class BrokerRefused(BrokerError):
+    """The broker answers and says no (credentials, virtual host, permission, not AMQP). Only a change there or here helps."""
+
+
+class DatabaseError(RpiHealthError):
+    """The database could not be used."""
+
+    exit_status = 5
+
+
+class DatabaseUnavailable(DatabaseError):
+    """The database is away, locked, full or read-only. The same write may succeed later."""
+
+
+class DatabaseMisconfigured(DatabaseError):
+    """Credentials, permissions, a missing driver or a missing table. Nothing is wrong with the data that was to be written."""
+
+
+class DataRefused(DatabaseError):
+    """The database refuses this very data for good; other rows are not concerned."""
+
+
+class SchemaNotCurrent(DatabaseError):
+    """The schema is missing, older or newer than this version. The message names the command that mends it."""
+
+    exit_status = 6
