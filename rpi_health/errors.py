@@ -58,7 +58,7 @@ class BrokerUnavailable(BrokerError):
 
 
 class BrokerRefused(BrokerError):
-    """The broker answers and says no (credentials, virtual host, permission, not AMQP). Only a change there or here helps."""
+    """The broker answers and says no (credentials, virtual host, permission, no AMQP): only a change helps."""
 
 
 class DatabaseError(RpiHealthError):
@@ -72,7 +72,7 @@ class DatabaseUnavailable(DatabaseError):
 
 
 class DatabaseMisconfigured(DatabaseError):
-    """Credentials, permissions, a missing driver or a missing table. Nothing is wrong with the data that was to be written."""
+    """Credentials, permissions, a missing driver or table. The data that was to be written is not at fault."""
 
 
 class DataRefused(DatabaseError):

@@ -58,7 +58,7 @@ DeviceId = (
 BigId = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 Json = sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True), "postgresql")
 Digest = sa.LargeBinary(16).with_variant(mysql.BINARY(16), *_MYSQL)
-Double = sa.Double()
+Double: sa.Double[float] = sa.Double()
 
 _TABLE_OPTIONS = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mysql_row_format": "DYNAMIC"}
 

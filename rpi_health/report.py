@@ -6,8 +6,9 @@ dataclasses: one of each is made for every message, and a tuple is made three ti
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Mapping, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 
 class Envelope(NamedTuple):
@@ -26,9 +27,9 @@ class Envelope(NamedTuple):
     received_at: datetime
     delivery_key: bytes
     waiting: bool = False
-    content_encoding: Optional[str] = None
-    message_id: Optional[str] = None
-    timestamp: Optional[int] = None
+    content_encoding: str | None = None
+    message_id: str | None = None
+    timestamp: int | None = None
     headers: Mapping[str, Any] = {}
 
 
@@ -38,25 +39,25 @@ class State(NamedTuple):
     The position of a field is its bit in `Report.present`: append, never reorder.
     """
 
-    wifi_status: Optional[str] = None
-    mem_usage: Optional[str] = None
-    mem_used_bytes: Optional[int] = None
-    mem_percent: Optional[float] = None
-    cpu_temp: Optional[str] = None
-    cpu_temp_celsius: Optional[float] = None
-    cpu_percent: Optional[float] = None
-    gpio_used_count: Optional[int] = None
-    usb_devices_count: Optional[int] = None
-    net_bytes_sent: Optional[int] = None
-    net_bytes_recv: Optional[int] = None
-    led_internal_status: Optional[bool] = None
-    led_external_status: Optional[bool] = None
-    interval_s: Optional[float] = None
+    wifi_status: str | None = None
+    mem_usage: str | None = None
+    mem_used_bytes: int | None = None
+    mem_percent: float | None = None
+    cpu_temp: str | None = None
+    cpu_temp_celsius: float | None = None
+    cpu_percent: float | None = None
+    gpio_used_count: int | None = None
+    usb_devices_count: int | None = None
+    net_bytes_sent: int | None = None
+    net_bytes_recv: int | None = None
+    led_internal_status: bool | None = None
+    led_external_status: bool | None = None
+    interval_s: float | None = None
     spi_buses: Any = None
     i2c_buses: Any = None
     net_ifaces: Any = None
-    extra: Optional[Mapping[str, Any]] = None
-    report_warnings: Optional[list[str]] = None
+    extra: Mapping[str, Any] | None = None
+    report_warnings: list[str] | None = None
 
 
 class Report(NamedTuple):
@@ -79,7 +80,7 @@ class Report(NamedTuple):
     received_at: datetime
     heard_at: datetime
     digest: bytes
-    receipt: Optional[bytes]
+    receipt: bytes | None
     state: State
     present: int
     payload: dict[str, Any]
