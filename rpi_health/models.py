@@ -14,11 +14,7 @@ from sqlalchemy.dialects import mysql, postgresql
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-#: Lengths in characters. MySQL and MariaDB need one on every text; longer text is cut by `payload` with a warning.
-DEVICE_ID_LENGTH = 128
-WIFI_STATUS_LENGTH = 255
-MEM_USAGE_LENGTH = 64
-CPU_TEMP_LENGTH = 64
+from rpi_health.report import CPU_TEMP_LENGTH, DEVICE_ID_LENGTH, MEM_USAGE_LENGTH, WIFI_STATUS_LENGTH
 
 _MYSQL = ("mysql", "mariadb")
 

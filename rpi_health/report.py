@@ -10,6 +10,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
+#: Lengths in characters. MySQL and MariaDB need one on every text; longer text is cut by `payload` with a warning.
+DEVICE_ID_LENGTH = 128
+WIFI_STATUS_LENGTH = 255
+MEM_USAGE_LENGTH = 64
+CPU_TEMP_LENGTH = 64
+
 
 class Envelope(NamedTuple):
     """What is known about a body besides its bytes.

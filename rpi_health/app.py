@@ -1,0 +1,94 @@
+"""The hall: the only place where the parts meet. Makes them from the settings and connects them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from rpi_health import database, fleet, migrations
+from rpi_health.broker import Broker, Outcome, Outgoing, as_outgoing
+from rpi_health.config import Config
+from rpi_health.consumer import Consumer, Limits
+from rpi_health.delivery import Letter
+from rpi_health.store import Store
+
+
+def make_consumer(
+    config: Config,
+    *,
+    until_empty: bool = False,
+    max_messages: int | None = None,
+    patient: bool = False,
+    observe: Callable[[list[dict[str, Any]]], None] | None = None,
+) -> Consumer:
+    """A consumer as the settings describe it, ready to `run`.
+
+    Args:
+        until_empty: stop when the queue is drained.
+        max_messages: stop after so many messages.
+        patient: wait for broker and database for ever at the start, instead of raising after `startup_timeout`.
+        observe: called with the payloads of each batch.
+    """
+    engine = database.create_engine(config.database_url, writer=True)
+    limits = Limits(
+        queue=config.queue,
+        batch_size=config.batch_size,
+        prefetch=config.prefetch,
+        until_empty=until_empty,
+        max_messages=max_messages,
+        startup_timeout_s=None if patient else config.startup_timeout_s,
+        drain_timeout_s=config.drain_timeout_s,
+        reconnect_limit_s=config.reconnect_max_delay_s,
+        database_retry_limit_s=config.database_retry_max_delay_s,
+        park_after_s=config.park_after_s,
+    )
+    return Consumer(
+        connect=_broker(config).connect,
+        store=Store(engine),
+        check_database=lambda: migrations.check(engine),
+        publish=_dead_letter_publisher(config),
+        limits=limits,
+        observe=observe,
+    )
+
+
+def _broker(config: Config) -> Broker:
+    return Broker(config.amqp_urls, config.queue_type)
+
+
+def _dead_letter_publisher(
+    config: Config,
+) -> Callable[[Sequence[Letter]], tuple[frozenset[int], Any]]:
+    broker = _broker(config)  # of its own: it is used on another thread than the consumer's
+
+    def publish(letters: Sequence[Letter]) -> tuple[frozenset[int], Any]:
+        outcome = broker.publish(config.dead_letter_queue, [as_outgoing(letter, config.queue) for letter in letters])
+        return outcome.failed.union(range(outcome.published, len(letters))), outcome.error
+
+    return publish
+
+
+def publish(
+    config: Config,
+    messages: Iterable[Outgoing],
+    *,
+    per_second: float | None = None,
+    on_confirmed: Callable[[int], None] | None = None,
+) -> Outcome:
+    """Publish messages to the queue of the settings. See `Broker.publish`."""
+    return _broker(config).publish(config.queue, messages, per_second=per_second, on_confirmed=on_confirmed)
+
+
+def devices(config: Config) -> list[fleet.Device]:
+    """The fleet, the device heard of last first.
+
+    Raises:
+        DatabaseError: the database cannot be read.
+        SchemaNotCurrent: `rpi-health init-db` must run first.
+    """
+    engine = database.create_engine(config.database_url)
+    try:
+        migrations.check(engine)
+        return fleet.devices(engine)
+    finally:
+        engine.dispose()

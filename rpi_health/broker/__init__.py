@@ -1,0 +1,12 @@
+"""All of pika: connections, the session that consumes, and publishing with confirms.
+
+Vendor exceptions and objects end here: callers see `errors.BrokerError` and the nouns of `rpi_health.delivery`.
+"""
+
+from rpi_health.broker.broker import Broker
+from rpi_health.broker.connection import Connection
+from rpi_health.broker.dead_letter import as_outgoing
+from rpi_health.broker.publisher import Outcome, Outgoing
+from rpi_health.broker.session import Session
+
+__all__ = ["Broker", "Connection", "Outcome", "Outgoing", "Session", "as_outgoing"]

@@ -1,0 +1,102 @@
+"""One connection that consumes, from open to lost. All of it but `wake` belongs to the thread that opened it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import pika
+from pika import exceptions as pika_errors
+from pika.adapters.blocking_connection import BlockingChannel
+
+from rpi_health import errors
+from rpi_health.broker.faults import address, translate
+from rpi_health.broker.session import Session
+from rpi_health.delivery import Delivery
+
+_NOT_FOUND = 404
+
+
+class Connection:
+    """An AMQP connection.
+
+    Args:
+        parameters: how to connect.
+        url: the same as the user wrote it, for messages.
+        queue_arguments: arguments for queues that have to be declared.
+
+    Raises:
+        BrokerUnavailable, BrokerRefused
+    """
+
+    def __init__(self, parameters: pika.URLParameters, url: str, queue_arguments: Mapping[str, Any] | None) -> None:
+        self._url = url
+        self._queue_arguments = queue_arguments
+        with self._translated():
+            self._pika = pika.BlockingConnection(parameters)
+
+    @property
+    def address(self) -> str:
+        """Host, port and virtual host."""
+        return address(self._url)
+
+    def open_session(self, queue: str, prefetch: int, deliver: Callable[[Delivery], None]) -> Session:
+        """Begin to consume a queue, on a channel of its own; the queue is declared if it is missing.
+
+        Args:
+            queue: its name; consumed as it is, whatever its type and arguments.
+            prefetch: at most so many deliveries are unsettled at a time.
+            deliver: called with each delivery, on this thread, from within `process`.
+
+        Raises:
+            BrokerUnavailable, BrokerRefused
+        """
+        with self._translated():
+            self._ensure_queue(queue)
+            return Session(self._pika, queue, prefetch, deliver, self._translated)
+
+    def process(self, time_limit_s: float) -> None:
+        """Receive deliveries, send acks and heartbeats: until something happened, or for so long.
+
+        Raises:
+            BrokerUnavailable: the connection is lost. It, and each session on it, is of no more use.
+        """
+        with self._translated():
+            self._pika.process_data_events(time_limit_s)
+
+    def wake(self) -> None:
+        """Make `process` return soon. Any thread may call it."""
+        with contextlib.suppress(pika_errors.ConnectionWrongStateError):
+            self._pika.add_callback_threadsafe(lambda: None)
+
+    def close(self) -> None:
+        """Close the connection if it is still open. A connection that is lost meanwhile is closed as well."""
+        with contextlib.suppress(Exception):
+            if self._pika.is_open:
+                self._pika.close()
+
+    def _ensure_queue(self, queue: str) -> None:
+        # Passively first: declaring a queue that has other arguments than ours is an error, using it is not.
+        channel = self._pika.channel()
+        try:
+            channel.queue_declare(queue, passive=True)
+        except pika_errors.ChannelClosedByBroker as error:
+            if error.reply_code != _NOT_FOUND:
+                raise
+            channel = self._pika.channel()
+            self._declare(channel, queue)
+        channel.close()
+
+    def _declare(self, channel: BlockingChannel, queue: str) -> None:
+        channel.queue_declare(queue, durable=True, arguments=dict(self._queue_arguments or {}) or None)
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        # Not only AMQPError: after a lost stream pika raises ValueError and AssertionError as well.
+        try:
+            yield
+        except errors.BrokerError:
+            raise
+        except Exception as error:
+            raise translate(error, self._url) from error

@@ -1,0 +1,129 @@
+"""One channel's life as a consumer: its deliveries, and the acks that are valid on it and nowhere else."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime, timezone
+from typing import Any
+
+import pika
+from pika import exceptions as pika_errors
+
+from rpi_health import errors
+from rpi_health.broker.ledger import Ledger
+from rpi_health.broker.wire import properties_of
+from rpi_health.delivery import Delivery
+
+
+class Session:
+    """Consumes one queue from creation until it is closed or lost. Tags restart at 1 with each session.
+
+    `settle` and `is_open` are for any thread; all else is for the thread that owns the connection.
+    """
+
+    def __init__(
+        self,
+        connection: pika.BlockingConnection,
+        queue: str,
+        prefetch: int,
+        deliver: Callable[[Delivery], None],
+        translated: Callable[[], AbstractContextManager[None]],
+    ) -> None:
+        self.token = os.urandom(8)
+        self.stale_acks = 0
+        self._connection = connection
+        self._queue = queue
+        self._deliver = deliver
+        self._translated = translated
+        self._ledger = Ledger()
+        self._delivered = 0
+        self._to_settle: deque[Sequence[int]] = deque()
+        self._cancelled_by_broker = False
+        self._closed = False
+        self._channel = connection.channel()
+        self._channel.add_on_cancel_callback(self._on_cancelled)
+        self._channel.basic_qos(prefetch_count=prefetch)
+        # What is ready now was sent before we listened; what comes after it was sent while we did.
+        self._waiting = self._count_ready()
+        self._consumer_tag = self._channel.basic_consume(queue, self._on_message)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether acks still reach the broker."""
+        return not self._closed and bool(self._channel.is_open)
+
+    @property
+    def delivered(self) -> int:
+        """How many deliveries came on this session."""
+        return self._delivered
+
+    @property
+    def settled(self) -> int:
+        """How many of them were acked."""
+        return self._ledger.settled
+
+    def settle(self, tags: Sequence[int]) -> None:
+        """Ack these tags (ascending) soon. Those of a session that is gone are dropped, and counted as `stale_acks`."""
+        self._to_settle.append(tags)
+        with contextlib.suppress(pika_errors.ConnectionWrongStateError):
+            self._connection.add_callback_threadsafe(self._send_acks)
+
+    def check(self) -> None:
+        """Raise `BrokerUnavailable` if this session has ended: a queue that was deleted just stops delivering."""
+        if self._cancelled_by_broker:
+            raise errors.BrokerUnavailable(f"The broker cancelled the consumer of queue {self._queue}: was it deleted?")
+        if not self.is_open:
+            raise errors.BrokerUnavailable(f"The broker closed the channel that consumed queue {self._queue}.")
+
+    def count_ready(self) -> int:
+        """How many messages wait in the queue, besides those that are delivered and unsettled somewhere."""
+        with self._translated():
+            return self._count_ready()
+
+    def stop_taking(self) -> None:
+        """Have the broker send no more. What was delivered can still be settled."""
+        with self._translated():
+            if self.is_open and not self._cancelled_by_broker:
+                self._channel.basic_cancel(self._consumer_tag)
+
+    def close(self) -> None:
+        """Send the acks that are due and close the channel; what is unsettled goes back to the queue.
+
+        Returns when the broker has confirmed the close, and with it every ack before. Never raises.
+        """
+        with contextlib.suppress(Exception):
+            if self.is_open:
+                self._send_acks()
+                self._channel.close()
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Note that the session is lost. Its acks are dropped from now on: on another channel they would ack others."""
+        self._closed = True
+        self._send_acks()
+
+    def _send_acks(self) -> None:
+        while self._to_settle:
+            tags = self._to_settle.popleft()
+            if not self.is_open:
+                self.stale_acks += len(tags)
+                continue
+            for tag, multiple in self._ledger.settle(tags):
+                self._channel.basic_ack(tag, multiple)
+
+    def _count_ready(self) -> int:
+        return int(self._channel.queue_declare(self._queue, passive=True).method.message_count)
+
+    def _on_message(self, _channel: Any, method: Any, properties: pika.BasicProperties, body: bytes) -> None:
+        tag, redelivered = method.delivery_tag, method.redelivered
+        self._delivered = tag
+        waiting = redelivered or tag <= self._waiting
+        received_at = datetime.now(timezone.utc)
+        self._deliver(Delivery(self, tag, redelivered, waiting, received_at, properties_of(properties), body))
+
+    def _on_cancelled(self, _frame: Any) -> None:
+        self._cancelled_by_broker = True

@@ -1,0 +1,50 @@
+"""The way from the I/O thread to the writer: deliveries in, batches out."""
+
+from __future__ import annotations
+
+import queue
+
+from rpi_health.delivery import Delivery
+
+
+class Intake:
+    """Deliveries that wait for the writer. The prefetch bounds how many there are.
+
+    Batches form by themselves: a lone delivery is a batch at once; under load the batch is what came meanwhile.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: queue.SimpleQueue[Delivery | None] = queue.SimpleQueue()
+        self._first: Delivery | None = None
+
+    def put(self, delivery: Delivery) -> None:
+        """Add a delivery. For the I/O thread."""
+        self._waiting.put(delivery)
+
+    def close(self) -> None:
+        """Let `take` return nothing once all is taken."""
+        self._waiting.put(None)
+
+    def take(self, limit: int) -> list[Delivery]:
+        """Wait for deliveries and return up to `limit` of them, all of one session, in tag order. For the writer.
+
+        Returns: an empty list when the intake was closed and is empty.
+        """
+        first = self._first or self._waiting.get()
+        self._first = None
+        if first is None:
+            return []
+        batch = [first]
+        while len(batch) < limit:
+            try:
+                delivery = self._waiting.get_nowait()
+            except queue.Empty:
+                break
+            if delivery is None:
+                self.close()
+                break
+            if delivery.session is not first.session:
+                self._first = delivery
+                break
+            batch.append(delivery)
+        return batch

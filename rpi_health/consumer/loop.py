@@ -1,0 +1,351 @@
+"""The I/O thread: connects, consumes, reconnects, parks and drains. Owns the connection and its session."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from rpi_health import errors
+from rpi_health.consumer.backoff import Backoff
+from rpi_health.consumer.dead_letters import DeadLetters, Publish
+from rpi_health.consumer.intake import Intake
+from rpi_health.consumer.tally import Tally
+from rpi_health.consumer.writer import Patience, Store, Writer
+from rpi_health.delivery import Delivery
+
+log = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+_FIRST_RECONNECT_S = 0.5
+_TICK_S = 1.0
+_DRAIN_TICK_S = 0.05
+# Connected but not consuming is the classic freeze: after so long without a delivery, ask whether any should come.
+_STALLED_AFTER_S = 60.0
+_LOOKS_STABLE_AFTER_S = 60.0
+
+
+class Session(Protocol):
+    """What the loop needs of a session. See `rpi_health.broker.Session`."""
+
+    @property
+    def stale_acks(self) -> int: ...
+
+    @property
+    def delivered(self) -> int: ...
+
+    @property
+    def settled(self) -> int: ...
+
+    @property
+    def is_open(self) -> bool: ...
+
+    def check(self) -> None: ...
+
+    def count_ready(self) -> int: ...
+
+    def stop_taking(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def abandon(self) -> None: ...
+
+
+class Connection(Protocol):
+    """What the loop needs of a connection. See `rpi_health.broker.Connection`."""
+
+    @property
+    def address(self) -> str: ...
+
+    def open_session(self, queue: str, prefetch: int, deliver: Callable[[Delivery], None]) -> Session: ...
+
+    def process(self, time_limit_s: float) -> None: ...
+
+    def wake(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Limits(NamedTuple):
+    """What the consumer is to do, and how long it may take over it.
+
+    Args:
+        queue: what to consume.
+        batch_size: at most so many messages in one transaction.
+        prefetch: at most so many messages unsettled.
+        until_empty: stop when the queue is empty and all is settled.
+        max_messages: stop when so many messages are settled.
+        startup_timeout_s: give up when broker or database cannot be used so long after the start; None: never.
+        drain_timeout_s: how long finishing what is in hand may take after `stop`.
+        reconnect_limit_s: the longest delay between two connection attempts.
+        database_retry_limit_s: the longest delay between two tries to store a batch.
+        park_after_s: hand messages back to the broker when the database is away for so long.
+    """
+
+    queue: str
+    batch_size: int = 500
+    prefetch: int = 1000
+    until_empty: bool = False
+    max_messages: int | None = None
+    startup_timeout_s: float | None = 5.0
+    drain_timeout_s: float = 10.0
+    reconnect_limit_s: float = 30.0
+    database_retry_limit_s: float = 5.0
+    park_after_s: float = 300.0
+
+
+class Consumer:
+    """Takes messages from a queue into the store until it is told to stop.
+
+    Args:
+        connect: opens a connection to the broker.
+        store: where reports go; used by one thread only.
+        check_database: raises an `errors.DatabaseError` while the database cannot be written to.
+        publish: publishes letters to the dead-letter queue.
+        limits: what to do and how long to try.
+        observe: called with the payloads of each batch.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], Connection],
+        store: Store,
+        check_database: Callable[[], None],
+        publish: Publish,
+        limits: Limits,
+        observe: Callable[[list[dict[str, Any]]], None] | None = None,
+    ) -> None:
+        self._connect = connect
+        self._check_database = check_database
+        self._limits = limits
+        self._stop = threading.Event()
+        self._intake = Intake()
+        self.tally = Tally()
+        self._dead_letters = DeadLetters(publish, self.tally, self._stop, limits.reconnect_limit_s)
+        patience = Patience(limits.database_retry_limit_s, limits.park_after_s)
+        self._writer = Writer(
+            self._intake, store, self._dead_letters.post, self.tally, self._stop, limits.batch_size, patience, observe
+        )
+        self._threads: list[_Worker] = []
+        self._backoff = Backoff(_FIRST_RECONNECT_S, limits.reconnect_limit_s)
+        self._started_at = 0.0
+        self._has_consumed = False
+        self._connection: Connection | None = None
+        self._session: Session | None = None
+        self._take_up_to_tag: int | None = None
+        self._last_delivery_at = 0.0
+
+    def stop(self) -> None:
+        """Finish what is in hand and return from `run`. For any thread, more than once; not for a signal handler."""
+        self._stop.set()
+        connection = self._connection
+        if connection is not None:
+            connection.wake()
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether messages are being taken and can be stored, as far as is known. Any thread may ask."""
+        session = self._session
+        workers_live = bool(self._threads) and all(worker.is_alive() for worker in self._threads)
+        return session is not None and session.is_open and workers_live and self._writer.trouble is None
+
+    def run(self) -> None:
+        """Consume until `stop`, or until `until_empty` or `max_messages` is reached; then drain.
+
+        Raises:
+            BrokerError, DatabaseError: broker or database could not be used within `startup_timeout_s`. Later on,
+                trouble with them is waited out.
+        """
+        self._started_at = time.monotonic()
+        self._threads = [
+            _Worker("writer", self._writer.run, self.stop),
+            _Worker("dead-letters", self._dead_letters.run, self.stop),
+        ]
+        for worker in self._threads:
+            worker.start()
+        try:
+            self._persevere(self._check_database)
+            while not self._stop.is_set():
+                self._persevere(self._open)
+                self._serve()
+        finally:
+            self._finish()
+        for worker in self._threads:
+            worker.reraise()
+
+    def _persevere(self, step: Callable[[], _T]) -> _T | None:
+        """Do a step however often it takes. Returns None when told to stop."""
+        while not self._stop.is_set():
+            try:
+                return step()
+            except (errors.BrokerError, errors.DatabaseError) as error:
+                if self._gives_up(error):
+                    raise
+                self._wait_after(error)
+        return None
+
+    def _gives_up(self, error: errors.RpiHealthError) -> bool:
+        patience_s = self._limits.startup_timeout_s
+        if self._has_consumed or patience_s is None:
+            return False
+        may_pass = isinstance(error, (errors.BrokerUnavailable, errors.DatabaseUnavailable))
+        return not may_pass or time.monotonic() - self._started_at >= patience_s
+
+    def _wait_after(self, error: errors.RpiHealthError) -> None:
+        delay_s = self._backoff.next_s()
+        log.warning("%s Trying again.", error, extra={"event": "retry", "delay_s": round(delay_s, 2)})
+        self._stop.wait(delay_s)
+
+    def _open(self) -> None:
+        self._connection = self._connect()
+        try:
+            self._open_session(self._connection)
+        except errors.BrokerError:
+            self._drop_connection()
+            raise
+
+    def _open_session(self, connection: Connection) -> None:
+        prefetch = self._limits.prefetch
+        self._take_up_to_tag = None
+        if self._limits.max_messages is not None:
+            self._take_up_to_tag = self._limits.max_messages - self.tally.settled
+            prefetch = min(prefetch, self._take_up_to_tag)
+        self._last_delivery_at = time.monotonic()
+        self._session = connection.open_session(self._limits.queue, prefetch, self._take)
+        self._has_consumed = True
+        self.tally.sessions += 1
+        fields = {"event": "consuming", "queue": self._limits.queue, "broker": connection.address}
+        log.info("Consuming.", extra=fields)
+
+    def _take(self, delivery: Delivery) -> None:
+        if self._take_up_to_tag is not None and delivery.tag > self._take_up_to_tag:
+            return
+        self.tally.deliveries += 1
+        self.tally.redelivered += delivery.redelivered
+        self._last_delivery_at = time.monotonic()
+        self._intake.put(delivery)
+
+    def _serve(self) -> None:
+        """Consume on the open connection until told to stop (then drain), or until it is lost."""
+        connection = self._connection
+        if connection is None:
+            return
+        opened_at = time.monotonic()
+        try:
+            while not self._stop.is_set():
+                self._consume(connection)
+                self._wait_while_parked(connection)
+            self._drain(connection)
+        except errors.BrokerError as error:
+            if self._session is not None and (
+                self._session.settled or time.monotonic() - opened_at > _LOOKS_STABLE_AFTER_S
+            ):
+                self._backoff.reset()
+            self._drop_session()
+            if not self._stop.is_set():
+                self._wait_after(error)
+        finally:
+            self._drop_connection()
+
+    def _consume(self, connection: Connection) -> None:
+        """Receive until told to stop or to park."""
+        session = self._session
+        if session is None:
+            return
+        while not (self._stop.is_set() or self._writer.parked.is_set()):
+            connection.process(_TICK_S)
+            session.check()
+            if self._is_done(session):
+                self._stop.set()
+            self._check_progress(session)
+
+    def _is_done(self, session: Session) -> bool:
+        limits = self._limits
+        if limits.max_messages is not None and self.tally.settled + session.settled >= limits.max_messages:
+            return True
+        return limits.until_empty and session.delivered == session.settled and session.count_ready() == 0
+
+    def _check_progress(self, session: Session) -> None:
+        if session.delivered > session.settled or time.monotonic() - self._last_delivery_at < _STALLED_AFTER_S:
+            return
+        self._last_delivery_at = time.monotonic()
+        waiting = session.count_ready()
+        if waiting:
+            raise errors.BrokerUnavailable(f"The broker delivers nothing, though {waiting} messages wait.")
+
+    def _wait_while_parked(self, connection: Connection) -> None:
+        """Give the messages back, stay connected, and consume again once the database is back."""
+        if not self._writer.parked.is_set():
+            return
+        log.warning("Parked: the messages wait at the broker.", extra={"event": "parked"})
+        if self._session is not None:
+            self._session.close()
+        self._drop_session()
+        while self._writer.parked.is_set() and not self._stop.is_set():
+            connection.process(_TICK_S)
+        if not self._stop.is_set():
+            self._open_session(connection)
+
+    def _drain(self, connection: Connection) -> None:
+        """Take no more, have what is in hand written and settled, and see the acks off."""
+        session = self._session
+        if session is None:
+            return
+        deadline = time.monotonic() + self._limits.drain_timeout_s
+        session.stop_taking()
+        self._intake.close()
+        writer, dead_letters = self._threads
+        while writer.is_alive() and time.monotonic() < deadline:
+            connection.process(_DRAIN_TICK_S)
+        self._dead_letters.close()
+        while dead_letters.is_alive() and time.monotonic() < deadline:
+            connection.process(_DRAIN_TICK_S)
+        # Its channel is closed in order: when the broker confirms, it has every ack.
+        session.close()
+        self._drop_session()
+
+    def _drop_session(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            session.abandon()
+            self.tally.settled += session.settled
+            self.tally.stale_acks += session.stale_acks
+
+    def _drop_connection(self) -> None:
+        self._drop_session()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _finish(self) -> None:
+        """Let the workers end. One that hangs (a frozen database) is left behind: its messages are not acked."""
+        self._stop.set()
+        self._drop_connection()
+        self._intake.close()
+        self._dead_letters.close()
+        for worker in self._threads:
+            worker.join(self._limits.drain_timeout_s)
+        log.info("Stopped.", extra={"event": "stopped", **self.tally.as_fields()})
+
+
+class _Worker(threading.Thread):
+    """A thread whose failure ends the consumer, and is raised there."""
+
+    def __init__(self, name: str, work: Callable[[], None], on_failure: Callable[[], None]) -> None:
+        super().__init__(name=f"rpi-health-{name}", daemon=True)
+        self._work = work
+        self._on_failure = on_failure
+        self._error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            self._work()
+        except BaseException as error:
+            self._error = error
+            self._on_failure()
+
+    def reraise(self) -> None:
+        if self._error is not None:
+            raise self._error

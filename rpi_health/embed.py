@@ -1,0 +1,171 @@
+"""Doors for Python programs: run the consumer on this thread, or on one of its own inside a web application.
+
+Nothing heavy is imported until one of the doors is used.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import signal
+import threading
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from rpi_health import shared
+
+if TYPE_CHECKING:
+    from rpi_health.config import Config
+    from rpi_health.consumer import Consumer
+
+log = logging.getLogger(__name__)
+
+_TICK_S = 0.2
+# What closing channel and connection may take, after what is in hand was written.
+_CLOSE_S = 5.0
+
+_starting = threading.Lock()
+_running: ConsumerHandle | None = None
+
+
+class ConsumerHandle:
+    """A consumer on a thread of its own. Made by `start_consumer_thread`."""
+
+    def __init__(self, consumer: Consumer, drain_timeout_s: float) -> None:
+        self._consumer = consumer
+        self._stop_timeout_s = drain_timeout_s + _CLOSE_S
+        self._error: BaseException | None = None
+        # A daemon, so that a consumer whose database hangs does not keep the process from ending.
+        self._thread = threading.Thread(target=self._run, name="rpi-health-consumer", daemon=True)
+
+    def _run(self) -> None:
+        try:
+            self._consumer.run()
+        except BaseException as error:
+            self._error = error
+            log.exception("The consumer has ended.", extra={"event": "consumer_failed"})
+
+    def _start(self) -> ConsumerHandle:
+        self._thread.start()
+        return self
+
+    def stop(self, timeout: float | None = None) -> bool:
+        """Take no more messages, write and ack those in hand, and close the connection.
+
+        Args:
+            timeout: how long to wait for that, in seconds; as long as the settings allow by default. What is not
+                written by then is not acked either: the broker delivers it again.
+
+        Returns: whether the consumer has ended.
+        """
+        self._consumer.stop()
+        self.join(self._stop_timeout_s if timeout is None else timeout)
+        return not self._thread.is_alive()
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait until the consumer has ended, at most `timeout` seconds."""
+        self._thread.join(timeout)
+
+    def is_alive(self) -> bool:
+        """Whether the consumer's thread runs."""
+        return self._thread.is_alive()
+
+    def is_healthy(self) -> bool:
+        """Whether messages are being taken and can be stored, as far as is known."""
+        return self._thread.is_alive() and self._consumer.is_healthy
+
+    @property
+    def error(self) -> BaseException | None:
+        """What ended the consumer, if it did not end by `stop`."""
+        return self._error
+
+
+def start_consumer_thread(**settings: Any) -> ConsumerHandle:
+    """Start the consumer on a thread of its own and return at once.
+
+    It waits for broker and database for as long as it takes, installs no signal handlers, and sets up no logging. Where
+    one runs in this process already, that one is returned. It is stopped in good order when the interpreter ends.
+
+    Args:
+        settings: over environment and config file, by name: `amqp_url`, `database_url`, `queue` …
+
+    Raises:
+        ConfigurationError: a setting is missing or wrong.
+    """
+    global _running
+    with _starting:
+        if _running is None or not _running.is_alive():
+            config = _configured(settings)
+            handle = ConsumerHandle(_make(config, patient=True), config.drain_timeout_s)
+            atexit.register(handle.stop)
+            _running = handle._start()
+        return _running
+
+
+def rabbit_consumer(**settings: Any) -> None:
+    """Run the consumer on this thread until SIGTERM or SIGINT, as `rpi-health consume` does.
+
+    Args:
+        settings: as for `start_consumer_thread`.
+
+    Raises:
+        ConfigurationError: a setting is missing or wrong.
+        BrokerError, DatabaseError: broker or database cannot be used at the start.
+    """
+    config = _configured(settings)
+    run_until_signal(_make(config, patient=False), config.drain_timeout_s)
+
+
+def run_until_signal(consumer: Consumer, drain_timeout_s: float) -> None:
+    """Run a consumer until it ends by itself or a signal asks it to; a second signal ends the process at once.
+
+    Off the main thread, where Python has no signals, it runs until it ends by itself.
+    """
+    handle = ConsumerHandle(consumer, drain_timeout_s)
+    with _Signals() as signals:
+        handle._start()
+        while handle.is_alive() and not signals.received:
+            handle.join(_TICK_S)
+        if signals.received:
+            log.info("Stopping.", extra={"event": "stopping", "signal": signals.received})
+            handle.stop()
+    if handle.error is not None:
+        raise handle.error
+
+
+class _Signals:
+    """Notes SIGTERM and SIGINT while it is entered. The handler only sets a name: it may interrupt anything."""
+
+    def __init__(self) -> None:
+        self.received: str | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> _Signals:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        if self.received is not None:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        self.received = signal.Signals(number).name
+
+
+def _configured(settings: dict[str, Any]) -> Config:
+    from rpi_health import config
+
+    return config.load(settings)
+
+
+def _make(config: Config, *, patient: bool) -> Consumer:
+    from rpi_health import app
+
+    shared.received_messages.limit = config.received_messages_limit
+    return app.make_consumer(config, patient=patient, observe=shared.received_messages.extend)

@@ -1,0 +1,197 @@
+"""Readers of a report's fields: one for each kind of value, from what JSON gives to what a column takes.
+
+All share one shape: ``reader(value, bound, problems)`` returns the column's value, or None (SQL NULL) where the value cannot
+be read; whatever was lost or changed on the way is added to `problems`, in words that follow "<key>: ". The value is never
+None, and is as the parser gave it: of any type, infinite or NaN, with controls and surrogates. Readers know no keys.
+"""
+
+from __future__ import annotations
+
+import re
+from math import isfinite
+from typing import Any, Callable
+
+from rpi_health.jsontext import describe
+from rpi_health.text import clean, storable
+
+Reader = Callable[[Any, int, "list[str]"], Any]
+
+MAX_INT32 = 2**31 - 1
+MAX_INT64 = 2**63 - 1
+#: Integers outside are refused by one database or another, or silently become floats.
+MIN_JSON_INTEGER = -(2**63)
+MAX_JSON_INTEGER = 2**64 - 1
+#: MySQL ends at 65,535 bytes.
+MAX_KEY_LENGTH = 256
+
+_INTEGER_TEXT = re.compile(r"[+-]?[0-9]+")
+_NUMBER_TEXT = re.compile(r"([+-]?[0-9]+(?:[.,][0-9]+)?(?:[eE][+-]?[0-9]+)?)( ?%)?")
+_LONGEST_NUMBER = 64  # characters; a bound for what is converted
+
+_OUT_OF_RANGE = "integer out of range"
+_NOT_FINITE = "not a finite number"
+_CONTROLS_REMOVED = "control characters or lone surrogates removed"
+
+_SWITCH_TEXTS = {"true": True, "false": False, "1": True, "0": False, "on": True, "off": False}
+
+
+def text(value: Any, length: int, problems: list[str]) -> str | None:
+    """Read text of at most `length` characters; what is longer is cut."""
+    if type(value) is not str:
+        problems.append(f"{describe(value)} where text is expected")
+        return None
+    if not value.isprintable():
+        value = without_controls(value, problems)
+    if len(value) > length:
+        problems.append(f"cut to {length} characters")
+        return str(value[:length])
+    return str(value)
+
+
+def text_or_number(value: Any, length: int, problems: list[str]) -> str | None:
+    """Read text, or a number as the text of it."""
+    if type(value) is int or type(value) is float:
+        return repr(value) if is_number(value, problems) else None
+    return text(value, length, problems)
+
+
+def number(value: Any, _bound: int, problems: list[str]) -> float | None:
+    """Read a finite number, or the text of one: `12.5`, `12,5`, `12.5%`."""
+    if type(value) is float or type(value) is int:
+        return float(value) if is_number(value, problems) else None
+    if type(value) is not str:
+        problems.append(f"{describe(value)} where a number is expected")
+        return None
+    match = _NUMBER_TEXT.fullmatch(value.strip()) if len(value) <= _LONGEST_NUMBER else None
+    found = float(match[1].replace(",", ".")) if match else None
+    if found is None or not isfinite(found):
+        problems.append(f"'{clean(value, 40)}' is not a number")
+        return None
+    return found
+
+
+def positive(value: Any, bound: int, problems: list[str]) -> float | None:
+    """Read a finite number above 0, or the text of one."""
+    found = number(value, bound, problems)
+    if found is not None and found <= 0:
+        problems.append("not above 0")
+        return None
+    return found
+
+
+def count(value: Any, maximum: int, problems: list[str]) -> int | None:
+    """Read an integer from 0 to `maximum`, or a number or a text that is one: `3`, `3.0`, `"3"`."""
+    if type(value) is not int:
+        value = _integral(value, problems)
+        if value is None:
+            return None
+    if not 0 <= value <= maximum:
+        problems.append(f"not between 0 and {maximum}")
+        return None
+    return int(value)
+
+
+def _integral(value: Any, problems: list[str]) -> int | None:
+    if type(value) is float and value.is_integer():
+        return int(value)
+    if type(value) is not str:
+        problems.append(f"{describe(value)} where an integer is expected")
+        return None
+    digits = value.strip() if len(value) <= _LONGEST_NUMBER else ""
+    if not _INTEGER_TEXT.fullmatch(digits):
+        problems.append(f"'{clean(value, 40)}' is not an integer")
+        return None
+    return int(digits)
+
+
+def switch(value: Any, _bound: int, problems: list[str]) -> bool | None:
+    """Read true or false, 1 or 0, on or off; as text in any case."""
+    if type(value) is bool:
+        return value
+    found = _SWITCH_TEXTS.get(value.lower()) if type(value) is str else None
+    if type(value) is int or type(value) is float:
+        found = {0: False, 1: True}.get(value)
+    if found is None:
+        problems.append("neither true nor false, 1 nor 0, on nor off")
+    return found
+
+
+def json_value(value: Any, _bound: int, problems: list[str]) -> Any:
+    """Read any JSON value. What the databases cannot store in it is removed or becomes null; the rest stays."""
+    if _is_storable(value):
+        return value
+    changes: dict[str, None] = {}  # an ordered set: one problem of each kind
+    value = _repair(value, changes)
+    problems.extend(changes)
+    return value
+
+
+def without_controls(value: str, problems: list[str]) -> str:
+    """Remove what cannot be stored as text."""
+    stored = storable(value)
+    if len(stored) != len(value):
+        problems.append(_CONTROLS_REMOVED)
+    return stored
+
+
+def is_number(value: float, problems: list[str]) -> bool:
+    """Tell whether a JSON number is finite and, if an integer, within 64 bits; if not, why."""
+    if type(value) is int:
+        if MIN_JSON_INTEGER <= value <= MAX_JSON_INTEGER:
+            return True
+        problems.append(_OUT_OF_RANGE)
+        return False
+    if isfinite(value):
+        return True
+    problems.append(_NOT_FINITE)
+    return False
+
+
+def _is_storable(value: Any) -> bool:
+    """Tell, quickly, whether a value can be stored as it is; False also where a closer look is needed."""
+    kind = type(value)
+    if kind is str:
+        return bool(value.isprintable())
+    if kind is list:
+        return all(map(_is_storable, value))
+    if kind is dict:
+        return all(map(_is_storable_key, value)) and all(map(_is_storable, value.values()))
+    if kind is int:
+        return bool(MIN_JSON_INTEGER <= value <= MAX_JSON_INTEGER)
+    return kind is not float or isfinite(value)
+
+
+def _is_storable_key(key: str) -> bool:
+    return len(key) <= MAX_KEY_LENGTH and key.isprintable()
+
+
+def _repair(value: Any, changes: dict[str, None]) -> Any:
+    kind = type(value)
+    if kind is str:
+        return _repair_text(value, changes)
+    if kind is list:
+        return [_repair(element, changes) for element in value]
+    if kind is dict:
+        return _repair_object(value, changes)
+    problems: list[str] = []
+    if (kind is int or kind is float) and not is_number(value, problems):
+        changes[f"null in place of: {problems[0]}"] = None
+        return None
+    return value
+
+
+def _repair_object(value: dict[str, Any], changes: dict[str, None]) -> dict[str, Any]:
+    repaired = {}
+    for key, element in value.items():
+        if len(key) > MAX_KEY_LENGTH:
+            changes[f"key longer than {MAX_KEY_LENGTH} characters dropped"] = None
+        else:
+            repaired[_repair_text(key, changes)] = _repair(element, changes)
+    return repaired
+
+
+def _repair_text(value: str, changes: dict[str, None]) -> str:
+    stored = storable(value)
+    if len(stored) != len(value):
+        changes[_CONTROLS_REMOVED] = None
+    return stored
