@@ -1,10 +1,10 @@
 """rpi-health: the health checks of a fleet of Raspberry Pis, from RabbitMQ into a database.
 
-    from rpi_health import start_consumer_thread, shared
+from rpi_health import start_consumer_thread, shared
 
-    handle = start_consumer_thread()
-    shared.received_messages        # the last payloads
-    handle.stop()
+handle = start_consumer_thread()
+shared.received_messages        # the last payloads
+handle.stop()
 """
 
 __version__ = "0.1.0"

@@ -52,9 +52,12 @@ DEFAULT_AMQP_URL = f"amqp://{DEFAULT_USERNAME}:{DEFAULT_PASSWORD}@localhost:5672
 
 _LONGEST_S = 7 * 86400.0
 _UNITS_S = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+#: What follows postgresql://, read as SQLAlchemy does: the password ends at the first @.
+_SERVER = re.compile(r"(?:[^:/]*(?::[^@]*)?@)?(?:\[[^/?\]]+\]|[^/:?@\[]*)(?::[0-9]*)?(?:/[^?@]*)?(?:\?.*)?", re.DOTALL)
 _BACKENDS = ("sqlite", "postgresql", "mysql", "mariadb")
+_NO_PORT = re.compile(r"[^/?#:\[]*:(?![0-9]*(?:[/?#]|\Z))")
 _SECRET_NAME = re.compile(r"pass|pwd|secret|token", re.IGNORECASE)
-_ENCODE = "write special characters in user name and password as %XX"
+_ENCODE = "special characters in user name and password are written %XX, as %40 for @"
 
 
 @dataclass(frozen=True)
@@ -257,12 +260,12 @@ def _redact_one(url: str) -> str:
     if not separator:
         scheme, rest = "", url
     userinfo, at, tail = rest.rpartition("@")
-    if at:
-        user, colon, _ = userinfo.partition(":")
-        rest = f"{user}:{MASK}@{tail}" if colon else rest
-    else:
-        # user:password with the host forgotten; a port would be a number.
-        rest = re.sub(r"\A([^/?#:\[]*):(?![0-9]*(?:[/?#]|\Z)).*", rf"\1:{MASK}", rest, flags=re.DOTALL)
+    user, colon, _ = userinfo.partition(":")
+    if at and colon:
+        rest = f"{user}:{MASK}@{tail}"
+    # What follows the last @ is no host and port, or there is no @: user:password with the host forgotten.
+    if _NO_PORT.match(tail):
+        rest = f"{rest.partition(':')[0]}:{MASK}"
     return scheme + separator + re.sub(r"([?&;])([^=&;]*)=([^&]*(?:&[^=&]*(?=&|\Z))*)", _redact_parameter, rest)
 
 
@@ -328,15 +331,19 @@ def _check_amqp_url(url: str) -> None:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        raise ValueError(f"its host or port cannot be read; {_ENCODE}") from None
+        raise ValueError(f"its host or port cannot be read: {_ENCODE}") from None
     # An unescaped / ? or # ends the authority early: what is left may still look like a host and a port.
     beyond = url.partition("://")[2][len(parts.netloc) :]
     if parts.fragment or ("@" in beyond and "@" not in parts.netloc) or re.search(r"[\s\x00-\x1f\x7f]", url):
-        raise ValueError(f"it holds an unescaped special character; {_ENCODE}")
+        raise ValueError(f"it holds an unescaped special character: {_ENCODE}")
     if "/" in parts.path[1:]:
         raise ValueError("a / in the virtual host is written %2F")
-    if not parts.hostname or port == 0:
-        raise ValueError("it names no host" if not parts.hostname else "its port is 0")
+    if not parts.hostname:
+        raise ValueError("it names no host")
+    if port == 0:
+        raise ValueError("its port is 0")
+    if "," in parts.hostname:
+        raise ValueError("after each comma comes a whole URL, from amqp:// on")
 
 
 def _with_credentials(url: str, username: Optional[str], password: Optional[str]) -> str:
@@ -370,8 +377,8 @@ def _check_database_url(url: str) -> str:
         raise ValueError
     if backend == "sqlite" and "/" not in rest:
         raise ValueError("three slashes and a path: sqlite:///relative.sqlite3 or sqlite:////absolute.sqlite3")
-    if "@" in re.split(r"[/?]", rest.partition("@")[2], maxsplit=1)[0]:
-        raise ValueError(f"it holds an unescaped @; {_ENCODE}")
+    if backend != "sqlite" and not _SERVER.fullmatch(rest):
+        raise ValueError(f"its host or port cannot be read: {_ENCODE}")
     return url
 
 

@@ -32,8 +32,9 @@ _running: ConsumerHandle | None = None
 class ConsumerHandle:
     """A consumer on a thread of its own. Made by `start_consumer_thread`."""
 
-    def __init__(self, consumer: Consumer, drain_timeout_s: float) -> None:
+    def __init__(self, consumer: Consumer, drain_timeout_s: float, *, log_failure: bool) -> None:
         self._consumer = consumer
+        self._log_failure = log_failure
         self._stop_timeout_s = drain_timeout_s + _CLOSE_S
         self._error: BaseException | None = None
         # A daemon, so that a consumer whose database hangs does not keep the process from ending.
@@ -44,7 +45,8 @@ class ConsumerHandle:
             self._consumer.run()
         except BaseException as error:
             self._error = error
-            log.exception("The consumer has ended.", extra={"event": "consumer_failed"})
+            if self._log_failure:
+                log.exception("The consumer has ended.", extra={"event": "consumer_failed"})
 
     def _start(self) -> ConsumerHandle:
         self._thread.start()
@@ -97,7 +99,7 @@ def start_consumer_thread(**settings: Any) -> ConsumerHandle:
     with _starting:
         if _running is None or not _running.is_alive():
             config = _configured(settings)
-            handle = ConsumerHandle(_make(config, patient=True), config.drain_timeout_s)
+            handle = ConsumerHandle(_make(config, patient=True), config.drain_timeout_s, log_failure=True)
             atexit.register(handle.stop)
             _running = handle._start()
         return _running
@@ -122,7 +124,7 @@ def run_until_signal(consumer: Consumer, drain_timeout_s: float) -> None:
 
     Off the main thread, where Python has no signals, it runs until it ends by itself.
     """
-    handle = ConsumerHandle(consumer, drain_timeout_s)
+    handle = ConsumerHandle(consumer, drain_timeout_s, log_failure=False)
     with _Signals() as signals:
         handle._start()
         while handle.is_alive() and not signals.received:

@@ -1,7 +1,7 @@
 """Bytes to one JSON object: compression, charset and grammar.
 
-Strict about JSON's grammar, forgiving about what real producers get wrong inside strings and numbers; linear in the size
-of the body, however hostile. Knows nothing of reports, but that `id` may not be given twice.
+Strict about JSON's grammar, forgiving about what real producers get wrong inside strings and numbers; linear in the
+size of the body, however hostile. Knows nothing of reports, but that `id` may not be given twice.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import codecs
 import json
 import re
 import zlib
-from typing import Any, NamedTuple
+from typing import Any, Callable, NamedTuple
 
 from rpi_health.errors import Rejection
 from rpi_health.text import clean
@@ -30,8 +30,11 @@ _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{}]', re.DOTALL)
+_NOT_BRACKETS = re.compile(r"[^\[\]{}]+")
+_STEPS = {"[": 1, "{": 1, "]": -1, "}": -1}
+# The closing quote is optional so that an unterminated string is one match, not a failure at each of its quotes.
 _STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
+_STRING_OR_BRACKET = re.compile(_STRING.pattern + r"|[\[\]{}]", re.DOTALL)
 _RAW_WHITESPACE = str.maketrans("\t\n\r", "\0\0\0")
 
 # Below this length, an integer is cheap to read whatever its digits.
@@ -40,7 +43,8 @@ _SHORT_TEXT = 4096
 _MAX_DIGITS = 639
 _ENORMOUS = 10**_MAX_DIGITS
 
-_scan = json.JSONDecoder().scan_once  # half the cost of json.loads, which looks for a charset and whitespace first
+# Half the cost of json.loads, which looks for a charset and whitespace first.
+_scan: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 
 
 class Loaded(NamedTuple):
@@ -140,7 +144,7 @@ def _inflate(body: bytes) -> bytes:
 
 
 def _decode(body: bytes) -> tuple[str, UnicodeDecodeError | None]:
-    """Decode by the byte order mark, else as UTF-8; there, U+FFFD stands for what is not UTF-8, and the flaw is told."""
+    """Decode by the byte order mark, else as UTF-8: there, U+FFFD takes the place of a flaw, and the flaw is told."""
     charset = next((charset for mark, charset in _BYTE_ORDER_MARKS if body.startswith(mark)), "utf-8")
     try:
         return body.decode(charset), None
@@ -169,26 +173,40 @@ def _check_depth(text: str) -> None:
 
     The text may be no JSON at all; if something else is wrong before the nesting, then that is raised.
     """
-    if text.count("[") + text.count("{") <= MAX_DEPTH:
+    if _is_surely_shallow(text):
         return
-    depth = 0
-    for token in _TOKEN.finditer(text):
-        char = token.group()[0]
-        if char in "[{":
-            depth += 1
-            if depth > MAX_DEPTH:
-                _refuse_depth(text, token.start())
-        elif char in "]}":
-            depth -= 1
-
-
-def _refuse_depth(text: str, position: int) -> None:
+    position = _first_too_deep(text)
+    if position is None:
+        return
     try:
         _parse_shallow(text[:position], strict=False)
     except json.JSONDecodeError as error:
         if error.pos < position:
             raise
     raise Rejection("too_deep", f"nested deeper than {MAX_DEPTH} at character {position}")
+
+
+def _is_surely_shallow(text: str) -> bool:
+    """Tell quickly that a text does not nest too deeply: its brackets pair off, at most two levels at a time."""
+    if text.count("[") + text.count("{") <= MAX_DEPTH:
+        return True
+    unescaped = text.replace("\\\\", "").replace('\\"', "") if "\\" in text else text
+    brackets = _NOT_BRACKETS.sub("", "".join(unescaped.split('"')[::2]))
+    for _ in range(MAX_DEPTH // 2):
+        brackets = brackets.replace("[]", "").replace("{}", "")
+        if not brackets:
+            return True
+    return False
+
+
+def _first_too_deep(text: str) -> int | None:
+    """Find the first bracket that nests too deeply, if there is one."""
+    depth = 0
+    for token in _STRING_OR_BRACKET.finditer(text):
+        depth += _STEPS.get(token.group()[0], 0)
+        if depth > MAX_DEPTH:
+            return token.start()
+    return None
 
 
 def _parse_shallow(text: str, *, strict: bool) -> Any:

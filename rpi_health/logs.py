@@ -124,7 +124,7 @@ class JsonLineFormatter(JsonFormatter):
         """The value as JSON can hold it: finite, of plain types, not circular, every text redacted."""
         if value is None or isinstance(value, bool):
             return value
-        if isinstance(value, (int, float)) and math.isfinite(value) and abs(value) < 2**63:
+        if (isinstance(value, int) and abs(value) < 2**63) or (isinstance(value, float) and math.isfinite(value)):
             return value
         if isinstance(value, Mapping) and depth < _DEPTH:
             return {self._redact(_text(key)): self._plain(each, depth + 1) for key, each in value.items()}

@@ -1,6 +1,7 @@
 """The numbers in what people write: `512 MB`, `45%`, `48.0'C`.
 
-Reads the texts of `mem_usage` and `cpu_temp`; the same text always gives the same answer. Knows nothing of JSON or reports.
+Reads the texts of `mem_usage` and `cpu_temp`; the same text always gives the same answer. Knows nothing of JSON or
+reports.
 """
 
 from __future__ import annotations

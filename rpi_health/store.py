@@ -6,7 +6,7 @@ Knows nothing of messages, acks or retries: it writes, and says what the databas
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from itertools import chain
 from typing import Any, NamedTuple, Protocol
@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from rpi_health import errors, upsert
 from rpi_health.database_errors import translate
 from rpi_health.fold import Folded, fold
-from rpi_health.models import MessageReceipt
+from rpi_health.models import MessageReceipt, PoisonSuspect
 from rpi_health.report import Report, State
 
 _JSON_FIELDS = tuple(
@@ -77,6 +77,24 @@ class Store:
     def probe(self) -> None:
         """Find out whether a write would get as far as the table. Raises as `write` does."""
         self._in_transaction(lambda connection: connection.execute(_TOUCH_NOTHING))
+
+    def attempts(self, digests: Collection[bytes]) -> dict[bytes, int]:
+        """How often a consumer had each of these messages in hand and did not finish. Raises as `write` does."""
+        found: list[tuple[bytes, int]] = []
+        query = sa.select(PoisonSuspect.digest, PoisonSuspect.attempts).where(PoisonSuspect.digest.in_(digests))
+        self._in_transaction(lambda connection: found.extend(connection.execute(query).tuples()))
+        return dict(found)
+
+    def count_attempt(self, digests: Collection[bytes], now: datetime) -> None:
+        """Note that these messages are in hand now, in case this process does not outlive them."""
+        rows = [{"digest": digest, "last_attempt_at": now} for digest in sorted(digests)]
+        statement = upsert.count_attempt(self._engine.dialect.name)
+        self._in_transaction(lambda connection: connection.execute(statement, rows))
+
+    def forget_attempts(self, digests: Collection[bytes]) -> None:
+        """Note that these messages are dealt with."""
+        statement = sa.delete(PoisonSuspect).where(PoisonSuspect.digest.in_(digests))
+        self._in_transaction(lambda connection: connection.execute(statement))
 
     def close(self) -> None:
         """Close the connection. The store may be used again."""

@@ -14,12 +14,13 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.schema import CreateTable
 
-from rpi_health.models import DeviceHistory, DeviceStatus, MessageReceipt
+from rpi_health.models import DeviceHistory, DeviceStatus, MessageReceipt, PoisonSuspect
 from rpi_health.report import State
 
 STATUS: sa.Table = DeviceStatus.__table__  # type: ignore[assignment]
 HISTORY: sa.Table = DeviceHistory.__table__  # type: ignore[assignment]
 RECEIPTS: sa.Table = MessageReceipt.__table__  # type: ignore[assignment]
+SUSPECTS: sa.Table = PoisonSuspect.__table__  # type: ignore[assignment]
 
 #: The columns of a row as the store makes it, in this order.
 STATUS_COLUMNS = ("raspberry_id", "first_seen", "last_update", "reported_at", "reported_fields", *State._fields)
@@ -29,6 +30,8 @@ HISTORY_COLUMNS = ("raspberry_id", "reported_at", "digest", "received_at", *HIST
 RECEIPT_COLUMNS = ("raspberry_id", "digest", "received_at")
 
 Row = Sequence[Any]
+
+_POSTGRESQL: sa.Dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
 def changes(new: Any) -> list[tuple[str, sa.ColumnElement[Any]]]:
@@ -127,7 +130,7 @@ def staged_statements() -> StagedStatements:
         postgresql_on_commit="DELETE ROWS",
     )
     return StagedStatements(
-        str(CreateTable(stage, if_not_exists=True).compile(dialect=postgresql.dialect())),
+        str(CreateTable(stage, if_not_exists=True).compile(dialect=_POSTGRESQL)),
         f"COPY pg_temp.{stage.name} ({', '.join(STAGE_COLUMNS)}) FROM STDIN",
         _staged_upsert(stage),
         _staged_history(stage),
@@ -148,3 +151,13 @@ def _staged_upsert(stage: sa.Table) -> sa.Insert:
 def _staged_history(stage: sa.Table) -> sa.Insert:
     rows = sa.select(*(stage.c[name] for name in HISTORY_COLUMNS)).order_by(stage.c.raspberry_id, stage.c.reported_at)
     return postgresql.insert(HISTORY).from_select(HISTORY_COLUMNS, rows).on_conflict_do_nothing()
+
+
+def count_attempt(dialect_name: str) -> sa.Insert:
+    """Raise the attempts of a suspect, or enter it with one. Parameters: `digest`, `last_attempt_at`."""
+    row = {"digest": sa.bindparam("digest"), "attempts": 1, "last_attempt_at": sa.bindparam("last_attempt_at")}
+    again = {"attempts": SUSPECTS.c.attempts + 1}
+    if dialect_name in ("mysql", "mariadb"):
+        return mysql.insert(SUSPECTS).values(row).on_duplicate_key_update(again)
+    insert = postgresql.insert if dialect_name == "postgresql" else sqlite.insert
+    return insert(SUSPECTS).values(row).on_conflict_do_update(index_elements=["digest"], set_=again)

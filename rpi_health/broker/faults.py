@@ -6,6 +6,7 @@ import socket
 from urllib.parse import urlsplit
 
 from pika import exceptions as pika_errors
+from pika.adapters.utils.connection_workflow import AMQPConnectorStackTimeout
 
 from rpi_health.errors import BrokerError, BrokerRefused, BrokerUnavailable
 
@@ -60,6 +61,8 @@ def _trouble(error: BaseException) -> str:
         return f"cannot be found: its name does not resolve ({cause.strerror}). Check RPI_HEALTH_AMQP_URL."
     if isinstance(cause, ConnectionRefusedError):
         return "does not answer: nothing listens there. Is RabbitMQ running, and is RPI_HEALTH_AMQP_URL right?"
+    if isinstance(cause, AMQPConnectorStackTimeout):
+        return "takes connections but does not answer in AMQP: check host and port of RPI_HEALTH_AMQP_URL."
     if isinstance(cause, (pika_errors.ConnectionClosed, pika_errors.ChannelClosed)):
         return f"ended the connection: {cause.reply_code} {cause.reply_text}."
     return f"was lost or does not answer: {str(cause) or type(cause).__name__}."

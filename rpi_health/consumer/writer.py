@@ -6,21 +6,25 @@ session to be parked, so that the broker gets the messages back before it loses 
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from rpi_health import errors
 from rpi_health.consumer.backoff import Backoff
 from rpi_health.consumer.intake import Intake
+from rpi_health.consumer.quarantine import Attempts, Quarantine
 from rpi_health.consumer.tally import Tally
-from rpi_health.delivery import Delivery, Letter
+from rpi_health.delivery import Delivery, Letter, Settling
 from rpi_health.payload import decode
 from rpi_health.report import Envelope, Report
 
 log = logging.getLogger(__name__)
+_T = TypeVar("_T")
 _FIRST_RETRY_S = 0.1
 _PARK_TICK_S = 0.05
 
@@ -35,7 +39,7 @@ class Refused(Protocol):
     def error(self) -> errors.DataRefused: ...
 
 
-class Store(Protocol):
+class Store(Attempts, Protocol):
     """What the writer needs of the database. See `rpi_health.store.Store`."""
 
     def write(self, reports: Sequence[Report]) -> Sequence[Refused]: ...
@@ -43,6 +47,10 @@ class Store(Protocol):
     def probe(self) -> None: ...
 
     def close(self) -> None: ...
+
+
+class _GivenUp(Exception):
+    """The batch in hand stays unsettled: the broker delivers it again."""
 
 
 class Patience(NamedTuple):
@@ -87,6 +95,8 @@ class Writer:
         self._batch_size = batch_size
         self._patience = patience
         self._observe = observe
+        self._quarantine = Quarantine(store, self._write, post)
+        self._first_session: Settling | None = None
         #: Set while nothing can be stored for so long that the session should be parked.
         self.parked = threading.Event()
         #: Why nothing can be stored just now; None when all is well.
@@ -98,46 +108,55 @@ class Writer:
             while batch := self._intake.take(self._batch_size):
                 # What a lost session delivered comes again; writing it now would be done twice.
                 if batch[0].session.is_open:
-                    self._write(batch)
+                    with contextlib.suppress(_GivenUp):
+                        self._handle(batch)
         finally:
             self._store.close()
+
+    def _handle(self, batch: list[Delivery]) -> None:
+        session = batch[0].session
+        self._first_session = self._first_session or session
+        if session is self._first_session and any(delivery.redelivered for delivery in batch):
+            self._quarantine.handle(batch, functools.partial(self._persevere, batch[0]))
+        else:
+            self._write(batch)
 
     def _write(self, batch: list[Delivery]) -> None:
         reports, letters = _judge(batch)
         if self._observe is not None:
             self._observe([report.payload for report in reports.values()])
-        refused = self._store_patiently(batch[0], list(reports.values()))
-        if refused is None:
-            return
-        letters += _refused_letters(batch, reports, refused)
-        bad = {letter.delivery.tag for letter in letters}
+        if reports:
+            refused = self._persevere(batch[0], lambda: self._store.write(list(reports.values())))
+            letters += _refused_letters(batch, reports, refused)
         self._tally.batches += 1
-        self._tally.stored += len(batch) - len(bad)
+        self._settle(batch, letters)
+
+    def _settle(self, batch: list[Delivery], letters: list[Letter]) -> None:
+        bad = {letter.delivery.tag for letter in letters}
         settled = [delivery.tag for delivery in batch if delivery.tag not in bad]
+        self._tally.stored += len(settled)
         if settled:
             batch[0].session.settle(settled)
         if letters:
             self._post(letters)
 
-    def _store_patiently(self, first: Delivery, reports: list[Report]) -> Sequence[Refused] | None:
-        """Store the reports however often it takes. Returns None where they had to be given up, unsettled."""
-        if not reports:
-            return []
+    def _persevere(self, first: Delivery, step: Callable[[], _T]) -> _T:
+        """Do a step in the database however often it takes. Raises `_GivenUp` where the batch stays unsettled."""
         backoff = Backoff(_FIRST_RETRY_S, self._patience.retry_limit_s)
         held_since = time.monotonic()
         while True:
             try:
-                refused = self._store.write(reports)
+                outcome = step()
             except errors.DatabaseError as error:
-                self._note_trouble(error, len(reports))
+                self._note_trouble(error)
             else:
                 self._note_recovery()
-                return refused
+                return outcome
             if self._stopping.is_set() or not first.session.is_open:
-                return None
+                raise _GivenUp
             if time.monotonic() - held_since >= self._patience.park_after_s:
                 self._park(first)
-                return None
+                raise _GivenUp
             self._stopping.wait(backoff.next_s())
 
     def _park(self, first: Delivery) -> None:
@@ -152,16 +171,16 @@ class Writer:
             try:
                 self._store.probe()
             except errors.DatabaseError as error:
-                self._note_trouble(error, 0)
+                self._note_trouble(error)
             else:
                 self._note_recovery()
                 break
         self.parked.clear()
 
-    def _note_trouble(self, error: errors.DatabaseError, held: int) -> None:
+    def _note_trouble(self, error: errors.DatabaseError) -> None:
         self._tally.database_retries += 1
-        if self.trouble is None:
-            log.error("Cannot store: %s", error, extra={"event": "database_held", "held": held})
+        if type(error) is not type(self.trouble):
+            log.error("Cannot store, the messages are held: %s", error, extra={"event": "database_held"})
         self.trouble = error
 
     def _note_recovery(self) -> None:

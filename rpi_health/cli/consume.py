@@ -1,0 +1,25 @@
+"""`rpi-health consume`."""
+
+from __future__ import annotations
+
+import click
+
+from rpi_health.cli import settings
+
+
+@click.command("consume")
+@click.option("--until-empty", is_flag=True, help="Stop when the queue is drained.")
+@click.option("--max-messages", type=click.IntRange(min=1), metavar="N", help="Stop after N messages.")
+@settings.setting_options
+@click.pass_context
+def command(ctx: click.Context, until_empty: bool, max_messages: int | None) -> None:
+    """Take health checks from the queue into the database, until SIGTERM or Ctrl-C.
+
+    A message is acknowledged after it was committed. What is no health check goes to the dead-letter queue with its
+    reason. A first signal finishes what is in hand; a second one ends the process at once.
+    """
+    config = settings.load(ctx)
+    from rpi_health import app, embed
+
+    consumer = app.make_consumer(config, until_empty=until_empty, max_messages=max_messages)
+    embed.run_until_signal(consumer, config.drain_timeout_s)

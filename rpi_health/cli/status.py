@@ -1,0 +1,50 @@
+"""`rpi-health status`."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+import click
+
+from rpi_health.cli import settings
+from rpi_health.cli.output import to_json
+
+if TYPE_CHECKING:
+    from rpi_health.fleet import Device
+
+_EMPTY = """\
+No device has reported yet. Next:
+  rpi-health publish-test --id raspberry-01    sends an example report
+  rpi-health consume                           takes reports into the database"""
+
+
+@click.command("status")
+@click.option("--json", "as_json", is_flag=True, help="One JSON array: units in the keys, times in UTC.")
+@settings.setting_options
+@click.pass_context
+def command(ctx: click.Context, as_json: bool) -> None:
+    """Show the fleet, the device heard of last first."""
+    config = settings.load(ctx)
+    from rpi_health import app
+
+    devices = app.devices(config)
+    if as_json:
+        click.echo(to_json([dataclasses.asdict(device) for device in devices]))
+    elif devices:
+        _show(devices)
+    else:
+        click.echo(_EMPTY, err=True)
+
+
+def _show(devices: list[Device]) -> None:
+    from rich.console import Console
+
+    from rpi_health import render
+
+    now = datetime.now(timezone.utc)
+    console = Console()
+    console.print(render.fleet(devices, now, console))
+    console.print()
+    console.print(render.summary(devices, now))
