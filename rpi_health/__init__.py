@@ -7,9 +7,8 @@ shared.received_messages        # the last payloads
 handle.stop()
 """
 
-__version__ = "0.1.0"
-
 from rpi_health import shared
 from rpi_health.embed import ConsumerHandle, rabbit_consumer, start_consumer_thread
+from rpi_health.version import __version__
 
 __all__ = ["ConsumerHandle", "__version__", "rabbit_consumer", "shared", "start_consumer_thread"]

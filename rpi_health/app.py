@@ -10,6 +10,7 @@ from rpi_health.broker import Broker, Outcome, Outgoing, as_outgoing
 from rpi_health.config import Config
 from rpi_health.consumer import Consumer, Limits
 from rpi_health.delivery import Letter
+from rpi_health.device import Device
 from rpi_health.store import Store
 
 
@@ -79,7 +80,17 @@ def publish(
     return _broker(config).publish(config.queue, messages, per_second=per_second, on_confirmed=on_confirmed)
 
 
-def devices(config: Config) -> list[fleet.Device]:
+def init_database(config: Config, say: Callable[[str], object]) -> str:
+    """Create or upgrade the tables. Returns a sentence about what was done. See `migrations.upgrade`."""
+    return str(migrations.upgrade(config.database_url, say=say))
+
+
+def check_database(config: Config) -> None:
+    """Raise `SchemaNotCurrent` unless the tables are those of this version."""
+    migrations.check(config.database_url)
+
+
+def devices(config: Config) -> list[Device]:
     """The fleet, the device heard of last first.
 
     Raises:

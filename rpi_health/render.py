@@ -11,7 +11,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from rpi_health.fleet import Device, address
+from rpi_health.device import Device, address
 from rpi_health.text import clean
 
 #: CPU temperatures in °C from which a device is shown as warm and as hot. A Pi throttles at 80.

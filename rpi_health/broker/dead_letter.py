@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from rpi_health import __version__
 from rpi_health.broker.publisher import Outgoing
 from rpi_health.delivery import Letter
+from rpi_health.version import __version__
 
 
 def as_outgoing(letter: Letter, queue: str) -> Outgoing:

@@ -9,9 +9,9 @@ from typing import Any
 
 import click
 
-from rpi_health import __version__
 from rpi_health.cli.settings import redact, setting_options
 from rpi_health.errors import RpiHealthError
+from rpi_health.version import __version__
 
 #: The commands, and the modules that define them, in the order in which one uses them.
 COMMANDS = {

@@ -20,4 +20,12 @@ def command(ctx: click.Context, check: bool) -> None:
     from rpi_health import app
 
     config = settings.load(ctx)
-    click.echo(app.check_database(config) if check else app.init_database(config), err=True)
+    if check:
+        app.check_database(config)
+        _say("The tables are up to date.")
+    else:
+        _say(app.init_database(config, say=_say))
+
+
+def _say(sentence: str) -> None:
+    click.echo(sentence, err=True)

@@ -12,7 +12,7 @@ from rpi_health.cli import settings
 from rpi_health.cli.output import to_json
 
 if TYPE_CHECKING:
-    from rpi_health.fleet import Device
+    from rpi_health.device import Device
 
 _EMPTY = """\
 No device has reported yet. Next:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rpi_health.fold import fold
+from rpi_health.store.fold import fold
 from rpi_health.report import Report, State
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)

@@ -156,7 +156,8 @@ def _staged_history(stage: sa.Table) -> sa.Insert:
 def count_attempt(dialect_name: str) -> sa.Insert:
     """Raise the attempts of a suspect, or enter it with one. Parameters: `digest`, `last_attempt_at`."""
     row = {"digest": sa.bindparam("digest"), "attempts": 1, "last_attempt_at": sa.bindparam("last_attempt_at")}
-    again = {"attempts": SUSPECTS.c.attempts + 1}
+    # A literal: PyMySQL joins rows into one statement, and takes no parameters behind them.
+    again = {"attempts": SUSPECTS.c.attempts + sa.literal_column("1")}
     if dialect_name in ("mysql", "mariadb"):
         return mysql.insert(SUSPECTS).values(row).on_duplicate_key_update(again)
     insert = postgresql.insert if dialect_name == "postgresql" else sqlite.insert

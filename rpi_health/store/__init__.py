@@ -1,0 +1,5 @@
+"""All of the SQL writing: a batch of reports becomes rows, in one transaction."""
+
+from rpi_health.store.store import Refused, Store
+
+__all__ = ["Refused", "Store"]
