@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -16,6 +17,7 @@ from rpi_health.broker.session import Session
 from rpi_health.delivery import Delivery
 
 _NOT_FOUND = 404
+_HEARTBEAT_GRACE_S = 5
 
 
 class Connection:
@@ -33,8 +35,11 @@ class Connection:
     def __init__(self, parameters: pika.URLParameters, url: str, queue_arguments: Mapping[str, Any] | None) -> None:
         self._url = url
         self._queue_arguments = queue_arguments
+        self._is_broken = False
         with self._translated():
             self._pika = pika.BlockingConnection(parameters)
+        self._bytes_received = 0
+        self._heard_at = time.monotonic()
 
     @property
     def address(self) -> str:
@@ -64,6 +69,7 @@ class Connection:
         """
         with self._translated():
             self._pika.process_data_events(time_limit_s)
+            self._check_heartbeat()
 
     def wake(self) -> None:
         """Make `process` return soon. Any thread may call it."""
@@ -71,10 +77,34 @@ class Connection:
             self._pika.add_callback_threadsafe(lambda: None)
 
     def close(self) -> None:
-        """Close the connection if it is still open. A connection that is lost meanwhile is closed as well."""
+        """Close the connection, in good order unless it is lost. Never raises."""
         with contextlib.suppress(Exception):
-            if self._pika.is_open:
+            if self._is_broken:
+                self._abort(pika_errors.StreamLostError("given up"))
+            elif self._pika.is_open:
                 self._pika.close()
+
+    def _check_heartbeat(self) -> None:
+        """Notice a silent broker in time: pika looks only every heartbeat + 5 s, and so needs up to twice that."""
+        connection = self._asynchronous
+        now = time.monotonic()
+        if connection.bytes_received != self._bytes_received:
+            self._bytes_received = connection.bytes_received
+            self._heard_at = now
+        elif connection.params.heartbeat and now - self._heard_at > connection.params.heartbeat + _HEARTBEAT_GRACE_S:
+            self._abort(pika_errors.AMQPHeartbeatTimeout(f"nothing was heard of it for {now - self._heard_at:.0f} s"))
+
+    @property
+    def _asynchronous(self) -> Any:
+        # Private to pika's blocking one, and the only way to its byte count and to a close without the broker's word.
+        blocking: Any = self._pika
+        return blocking._impl
+
+    def _abort(self, error: Exception) -> None:
+        """Drop the stream without asking the broker, who may not answer. Raises the error."""
+        if self._pika.is_open:
+            self._asynchronous._terminate_stream(error)
+            self._pika.process_data_events(0)
 
     def _ensure_queue(self, queue: str) -> None:
         # Passively first: declaring a queue that has other arguments than ours is an error, using it is not.
@@ -99,4 +129,5 @@ class Connection:
         except errors.BrokerError:
             raise
         except Exception as error:
+            self._is_broken = True
             raise translate(error, self._url) from error

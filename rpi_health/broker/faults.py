@@ -62,7 +62,7 @@ def _trouble(error: BaseException) -> str:
     if isinstance(cause, ConnectionRefusedError):
         return "does not answer: nothing listens there. Is RabbitMQ running, and is RPI_HEALTH_AMQP_URL right?"
     if isinstance(cause, AMQPConnectorStackTimeout):
-        return "takes connections but does not answer in AMQP: check host and port of RPI_HEALTH_AMQP_URL."
+        return "takes connections but does not answer in AMQP: check host and port, or whether it hangs."
     if isinstance(cause, (pika_errors.ConnectionClosed, pika_errors.ChannelClosed)):
         return f"ended the connection: {cause.reply_code} {cause.reply_text}."
     return f"was lost or does not answer: {str(cause) or type(cause).__name__}."

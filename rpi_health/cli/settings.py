@@ -1,4 +1,4 @@
-"""The options that every command has, and the settings that follow from them."""
+"""The options that every command has, from the catalogue of settings, and the configuration that follows from them."""
 
 from __future__ import annotations
 
@@ -6,29 +6,33 @@ from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
 import click
 
+from rpi_health.settings import CONFIG_FILE, SETTINGS, Setting
+
 if TYPE_CHECKING:
     from rpi_health.config import Config
 
-_META = "rpi_health.settings"
+_GIVEN = "rpi_health.settings"
+_REDACTOR = "rpi_health.redactor"
 _Command = TypeVar("_Command", bound=Callable[..., Any])
-
-_OPTIONS = (
-    ("amqp_url", "URL", "Broker, or the brokers of a cluster separated by commas.  [env: RPI_HEALTH_AMQP_URL]"),
-    ("database_url", "URL", "Database: SQLite, PostgreSQL, MySQL or MariaDB.  [env: RPI_HEALTH_DATABASE_URL]"),
-    ("queue", "NAME", "Queue with the health checks.  [env: RPI_HEALTH_QUEUE]"),
-    ("config", "FILE", "Config file (TOML).  [env: RPI_HEALTH_CONFIG]"),
-    ("log_level", "LEVEL", "debug, info, warning or error.  [env: RPI_HEALTH_LOG_LEVEL]"),
-    ("log_format", "FORMAT", "text or json.  [env: RPI_HEALTH_LOG_FORMAT]"),
-)
 
 
 def setting_options(command: _Command) -> _Command:
     """Decorate a command or group with the options for settings. What is given after the command wins."""
-    for name, metavar, help_text in reversed(_OPTIONS):
-        flag = "--" + name.replace("_", "-")
-        option = click.option(flag, name, metavar=metavar, help=help_text, expose_value=False, callback=_remember)
-        command = option(command)
+    for setting in (CONFIG_FILE, *reversed(SETTINGS)):
+        if setting.metavar:
+            command = _option(setting)(command)
     return command
+
+
+def _option(setting: Setting) -> Callable[[_Command], _Command]:
+    return click.option(
+        setting.flag,
+        setting.name,
+        metavar=setting.metavar,
+        help=f"{setting.help}  [env: {setting.environment}]",
+        expose_value=False,
+        callback=_remember,
+    )
 
 
 def _remember(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:
@@ -37,11 +41,11 @@ def _remember(ctx: click.Context, parameter: click.Parameter, value: str | None)
 
 
 def _given(ctx: click.Context) -> dict[str, Any]:
-    given: dict[str, Any] = ctx.find_root().meta.setdefault(_META, {})
+    given: dict[str, Any] = ctx.find_root().meta.setdefault(_GIVEN, {})
     return given
 
 
-def load(ctx: click.Context, *, log_level: str | None = None) -> Config:
+def load(ctx: click.Context) -> Config:
     """The settings, with logging set up as they say.
 
     Raises:
@@ -50,14 +54,18 @@ def load(ctx: click.Context, *, log_level: str | None = None) -> Config:
     from rpi_health import config, logs
 
     flags = dict(_given(ctx))
-    settings = config.read(flags, config_file=flags.pop("config", None))
-    ctx.find_root().meta[_META + ".redact"] = logs.redactor(settings.secrets)
+    settings = config.read(flags, config_file=flags.pop(CONFIG_FILE.name, None))
+    ctx.find_root().meta[_REDACTOR] = logs.redactor(settings.secrets)
     logs.setup(settings.log_level, settings.log_format, settings.secrets)
     config.log_notices(settings)
     return settings
 
 
 def redact(ctx: click.Context, text: str) -> str:
-    """The text without the passwords of the settings, as far as these are known."""
-    mask: Callable[[str], str] = ctx.find_root().meta.get(_META + ".redact", lambda plain: plain)
+    """The text without the passwords of the settings, as far as these are known, and of any URL."""
+    mask: Callable[[str], str] | None = ctx.find_root().meta.get(_REDACTOR)
+    if mask is None:
+        from rpi_health import logs
+
+        mask = logs.redactor(())
     return mask(text)

@@ -15,6 +15,7 @@ from rpi_health import errors
 from rpi_health.consumer.backoff import Backoff
 from rpi_health.consumer.tally import Tally
 from rpi_health.delivery import Letter
+from rpi_health.rate_limit import RateLimiter
 
 log = logging.getLogger(__name__)
 _FIRST_RETRY_S = 0.5
@@ -39,6 +40,7 @@ class DeadLetters:
         self._stopping = stopping
         self._backoff = Backoff(_FIRST_RETRY_S, retry_limit_s)
         self._posted: queue.SimpleQueue[list[Letter] | None] = queue.SimpleQueue()
+        self._limiter = RateLimiter()
         self._closed = False
         #: Why letters cannot be published just now; None when all is well.
         self.trouble: errors.BrokerError | None = None
@@ -88,7 +90,10 @@ class DeadLetters:
         delivery, reason, detail = letter
         delivery.session.settle([delivery.tag])
         self._tally.dead_lettered[reason] += 1
-        log.warning("Dead-lettered a message.", extra={"event": "dead_lettered", "reason": reason, "detail": detail})
+        suppressed = self._limiter.allow(reason)
+        if suppressed is not None:
+            fields = {"event": "dead_lettered", "reason": reason, "detail": detail, "suppressed": suppressed}
+            log.warning("Dead-lettered a message.", extra=fields)
 
     def _note(self, error: errors.BrokerError | None, held: int) -> None:
         self.trouble = error

@@ -73,7 +73,7 @@ class Writer:
         store: where reports go.
         post: takes the letters for the dead-letter queue, and settles them.
         stopping: set when no more time may be spent on waiting.
-        observe: called with the payloads of a batch before it is stored, for whoever wants to look at them.
+        observe: called with the payloads of a batch after it was stored, for whoever wants to look at them.
     """
 
     def __init__(
@@ -123,11 +123,12 @@ class Writer:
 
     def _write(self, batch: list[Delivery]) -> None:
         reports, letters = _judge(batch)
-        if self._observe is not None:
-            self._observe([report.payload for report in reports.values()])
         if reports:
             refused = self._persevere(batch[0], lambda: self._store.write(list(reports.values())))
             letters += _refused_letters(batch, reports, refused)
+        if self._observe is not None:
+            # Only now: a payload shares its lists with the report, and an observer may change what it is given.
+            self._observe([report.payload for report in reports.values()])
         self._tally.batches += 1
         self._settle(batch, letters)
 

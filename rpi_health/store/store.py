@@ -73,7 +73,9 @@ class Store:
         """How often a consumer had each of these messages in hand and did not finish. Raises as `write` does."""
         found: dict[bytes, int] = {}
         query = sa.select(PoisonSuspect.digest, PoisonSuspect.attempts).where(PoisonSuspect.digest.in_(digests))
-        self._in_transaction(lambda connection: found.update((digest, attempts) for digest, attempts in connection.execute(query)))
+        self._in_transaction(
+            lambda connection: found.update((digest, attempts) for digest, attempts in connection.execute(query))
+        )
         return found
 
     def count_attempt(self, digests: Collection[bytes], now: datetime) -> None:

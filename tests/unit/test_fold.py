@@ -7,8 +7,8 @@ from datetime import datetime, timedelta, timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rpi_health.store.fold import fold
 from rpi_health.report import Report, State
+from rpi_health.store.fold import fold
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
 FIELDS = 3

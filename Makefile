@@ -1,0 +1,48 @@
+# What a person or CI types. The work is done in tools/, which needs no more than the system's python3.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+# When these files are newer than pyproject.toml, the environment has what it asks for.
+RUNTIME := $(VENV)/.runtime
+DEVELOPMENT := $(VENV)/.development
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint venv clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+demo: $(RUNTIME)  ## show a simulated fleet of twenty Pis, from the queue to the status table
+	@$(PYTHON) -m tools.install demo
+	@$(BIN)/python -m tools.demo
+
+test:  ## install the servers that the tests need, and run all checks and tests
+	@$(PYTHON) -m tools.install test
+	@$(MAKE) --no-print-directory lint
+	$(BIN)/python -m pytest
+	$(BIN)/python -m tools.unit_matrix
+
+lint: $(DEVELOPMENT)  ## check format, style, types and the layers of the package
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy -p rpi_health -p tools
+	$(BIN)/lint-imports
+
+venv: $(DEVELOPMENT)  ## make .venv, with all that development needs
+
+clean:  ## remove the environments, caches and builds
+	rm -rf .venv .venv-3.* build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(RUNTIME): pyproject.toml
+	@$(PYTHON) -m tools.install venv
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(DEVELOPMENT): pyproject.toml $(RUNTIME)
+	$(BIN)/python -m pip install --quiet --editable '.[all]' --group dev
+	@touch $@

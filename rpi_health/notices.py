@@ -1,0 +1,49 @@
+"""What a user should know about a configuration though it stops nothing: a misspelt variable, a well-known password.
+
+Pure: sees the names of the variables and the final broker URLs; reads no environment and writes no log.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
+
+from rpi_health.settings import CONFIG_FILE, DEFAULT_PASSWORD, DEFAULT_USERNAME, ENVIRONMENT_PREFIX, SETTINGS
+from rpi_health.urls import is_local
+
+#: Variables that make tests fail at chosen places. They are no settings.
+_FAILPOINT_PREFIX = ENVIRONMENT_PREFIX + "FAILPOINT"
+
+
+class Notice(NamedTuple):
+    """A warning: the event, the constant sentence and the fields of its log line."""
+
+    event: str
+    sentence: str
+    fields: Mapping[str, str]
+
+
+def unknown_variables(names: Iterable[str]) -> Iterator[Notice]:
+    """A notice for each variable that looks like a setting and is none."""
+    known = {CONFIG_FILE.environment, *(setting.environment for setting in SETTINGS)}
+    known |= {setting.file_environment for setting in SETTINGS if setting.from_file}
+    for name in sorted(set(names) - known):
+        if name.startswith(ENVIRONMENT_PREFIX) and not name.startswith(_FAILPOINT_PREFIX):
+            close = difflib.get_close_matches(name, sorted(known), n=1)
+            hint = {"did_you_mean": close[0]} if close else {}
+            yield Notice("unknown_variable", "unknown environment variable ignored", {"variable": name, **hint})
+
+
+def default_credentials(amqp_urls: Iterable[str]) -> Iterator[Notice]:
+    """A notice for each broker that is not local and gets the credentials that everyone knows."""
+    for url in amqp_urls:
+        parts = urlsplit(url)
+        known = (unquote(parts.username or ""), unquote(parts.password or "")) == (DEFAULT_USERNAME, DEFAULT_PASSWORD)
+        if known and not is_local(parts.hostname):
+            yield Notice(
+                "default_credentials",
+                "default credentials used on a broker that is not local, choose a password of your own",
+                {"host": parts.hostname or ""},
+            )

@@ -1,0 +1,53 @@
+"""A consumer under test: the installed command in a process of its own, and what it says of itself."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from collections.abc import Mapping
+from typing import Any
+
+from tests.command import Cli
+from tests.waiting import wait_until
+
+
+class Consuming:
+    """`rpi-health consume` with a log of JSON lines.
+
+    Args:
+        cli: starts it, and kills it at the end of the test.
+        env: the settings that it gets.
+    """
+
+    def __init__(self, cli: Cli, env: Mapping[str, str], *args: str) -> None:
+        self._cli = cli
+        self.process: subprocess.Popen[str] = cli.popen("consume", *args, env={"RPI_HEALTH_LOG_FORMAT": "json", **env})
+
+    @property
+    def output(self) -> str:
+        """All that it has written so far."""
+        return self._cli.output(self.process)
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """The log lines of one event, oldest first."""
+        lines = [json.loads(line) for line in self.output.splitlines() if line.startswith("{") and line.endswith("}")]
+        return [line for line in lines if line["event"] == name]
+
+    def wait_for(self, event: str, count: int = 1, timeout_s: float = 30) -> dict[str, Any]:
+        """Wait until an event was logged so many times. Returns its last line."""
+        wait_until(lambda: len(self.events(event)) >= count or self.process.poll() is not None, timeout_s, event)
+        found = self.events(event)
+        assert len(found) >= count, self.output
+        return found[-1]
+
+    def stop(self) -> dict[str, Any]:
+        """Stop it as a service manager does; it must end in good order. Returns its counts."""
+        assert self.process.poll() is None, self.output
+        self.process.send_signal(signal.SIGTERM)
+        assert self.process.wait(20) == 0, self.output
+        return self.counts()
+
+    def counts(self) -> dict[str, Any]:
+        """The counts with which it ended."""
+        return self.events("stopped")[-1]

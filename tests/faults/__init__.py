@@ -1,0 +1,1 @@
+"""What must be survived, caused on real servers."""

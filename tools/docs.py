@@ -1,0 +1,101 @@
+"""The parts of the documentation that are made from the code: ``python -m tools.docs`` writes them anew.
+
+A made part stands between ``<!-- begin: NAME -->`` and ``<!-- end: NAME -->``. The tests fail where one is out of date.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import click
+
+from rpi_health.cli import main as rpi_health
+from rpi_health.config import Config
+from rpi_health.settings import CONFIG_FILE, SETTINGS, Setting
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = (ROOT / "docs" / "configuration.md",)
+UPDATE = "python -m tools.docs"
+
+
+def settings() -> str:
+    """What each setting does, and its default."""
+    rows = [(f"`{setting.name}`", _default(setting), setting.help) for setting in SETTINGS]
+    return _table(("Setting", "Default", "What it is"), rows)
+
+
+def variables() -> str:
+    """How each setting is written in the environment, and what may be given."""
+    rows = [(f"`{setting.environment}`", setting.right) for setting in (CONFIG_FILE, *SETTINGS)]
+    return _table(("Environment variable", "Give"), rows)
+
+
+def commands() -> str:
+    """The commands, each with the options that are its own."""
+    rows: list[tuple[str, str]] = []
+    with click.Context(rpi_health) as context:
+        for name in rpi_health.list_commands(context):
+            command = rpi_health.get_command(context, name)
+            if command is not None:
+                rows.append((f"**`{name}`**", _first_paragraph(command.help or "")))
+                rows.extend(_own_options(command))
+    return _table(("Command and options", "What it does"), rows)
+
+
+PARTS = {"settings": settings, "variables": variables, "commands": commands}
+
+
+def updated(text: str) -> str:
+    """A page with its made parts as the code has them now."""
+    for name, make in PARTS.items():
+        begin, end = f"<!-- begin: {name} -->\n", f"<!-- end: {name} -->"
+        head, found, rest = text.partition(begin)
+        if found:
+            text = f"{head}{begin}\n{make()}\n{end}{rest.partition(end)[2]}"
+    return text
+
+
+def _default(setting: Setting) -> str:
+    """As a user would write it; in plain words where it is no constant."""
+    text = setting.default or _constant(setting)
+    return text if " " in text else f"`{text}`"
+
+
+def _constant(setting: Setting) -> str:
+    default = Config.model_fields[setting.field].default
+    if setting.field.endswith("_s"):
+        return f"{default:g}s"
+    return ",".join(default) if isinstance(default, tuple) else str(default)
+
+
+def _own_options(command: click.Command) -> Iterable[tuple[str, str]]:
+    shared = {setting.flag for setting in (CONFIG_FILE, *SETTINGS)}
+    for option in command.params:
+        if isinstance(option, click.Option) and not shared & set(option.opts):
+            value = "" if option.is_flag else f" {option.metavar}"
+            yield f"`{option.opts[0]}{value}`", " ".join((option.help or "").split())
+
+
+def _first_paragraph(text: str) -> str:
+    return " ".join(text.partition("\n\n")[0].split())
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |\n" for cells in lines)
+
+
+def main() -> int:
+    for page in PAGES:
+        text = page.read_text()
+        new = updated(text)
+        if new != text:
+            page.write_text(new)
+            print(f"updated {page.relative_to(ROOT)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
