@@ -34,7 +34,6 @@ class Session:
         translated: Callable[[], AbstractContextManager[None]],
     ) -> None:
         self.token = os.urandom(8)
-        self.stale_acks = 0
         self._connection = connection
         self._queue = queue
         self._deliver = deliver
@@ -67,7 +66,7 @@ class Session:
         return self._ledger.settled
 
     def settle(self, tags: Sequence[int]) -> None:
-        """Ack these tags (ascending) soon. Those of a session that is gone are dropped, and counted as `stale_acks`."""
+        """Ack these tags (ascending) soon. Those of a session that is gone are dropped."""
         self._to_settle.append(tags)
         with contextlib.suppress(pika_errors.ConnectionWrongStateError):
             self._connection.add_callback_threadsafe(self._send_acks)
@@ -104,15 +103,10 @@ class Session:
     def abandon(self) -> None:
         """Note that the session is lost. Its acks are dropped from now on: on another channel they would ack others."""
         self._closed = True
-        self._send_acks()
 
     def _send_acks(self) -> None:
-        while self._to_settle:
-            tags = self._to_settle.popleft()
-            if not self.is_open:
-                self.stale_acks += len(tags)
-                continue
-            for tag, multiple in self._ledger.settle(tags):
+        while self._to_settle and self.is_open:
+            for tag, multiple in self._ledger.settle(self._to_settle.popleft()):
                 self._channel.basic_ack(tag, multiple)
 
     def _count_ready(self) -> int:

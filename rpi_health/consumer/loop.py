@@ -31,9 +31,6 @@ class Session(Protocol):
     """What the loop needs of a session. See `rpi_health.broker.Session`."""
 
     @property
-    def stale_acks(self) -> int: ...
-
-    @property
     def delivered(self) -> int: ...
 
     @property
@@ -136,6 +133,7 @@ class Consumer:
         self._session: Session | None = None
         self._take_up_to_tag: int | None = None
         self._last_delivery_at = 0.0
+        self._drain_until: float | None = None
 
     def stop(self) -> None:
         """Finish what is in hand and return from `run`. For any thread, more than once; not for a signal handler."""
@@ -293,7 +291,7 @@ class Consumer:
         session = self._session
         if session is None:
             return
-        deadline = time.monotonic() + self._limits.drain_timeout_s
+        self._drain_until = deadline = time.monotonic() + self._limits.drain_timeout_s
         session.stop_taking()
         self._intake.close()
         writer, dead_letters = self._threads
@@ -311,7 +309,6 @@ class Consumer:
         if session is not None:
             session.abandon()
             self.tally.settled += session.settled
-            self.tally.stale_acks += session.stale_acks
 
     def _drop_connection(self) -> None:
         self._drop_session()
@@ -325,8 +322,9 @@ class Consumer:
         self._drop_connection()
         self._intake.close()
         self._dead_letters.close()
+        deadline = self._drain_until or time.monotonic() + self._limits.drain_timeout_s
         for worker in self._threads:
-            worker.join(self._limits.drain_timeout_s)
+            worker.join(max(0.0, deadline - time.monotonic()))
         log.info("Stopped.", extra={"event": "stopped", **self.tally.as_fields()})
 
 

@@ -15,7 +15,6 @@ class Tally:
         self.redelivered = 0
         self.sessions = 0
         self.settled = 0
-        self.stale_acks = 0
         # Raised by the writer thread.
         self.batches = 0
         self.stored = 0
@@ -25,7 +24,11 @@ class Tally:
         self.dead_lettered: Counter[str] = Counter()
         self.dead_letter_retries = 0
 
+    @property
+    def stale_acks(self) -> int:
+        """Messages dealt with whose session was lost before the ack: they are delivered again, and change nothing."""
+        return self.stored + sum(self.dead_lettered.values()) - self.settled
+
     def as_fields(self) -> dict[str, Any]:
         """The counts by name, for a log line."""
-        counts = dict(vars(self))
-        return {**counts, "dead_lettered": sum(self.dead_lettered.values())}
+        return {**vars(self), "dead_lettered": sum(self.dead_lettered.values()), "stale_acks": self.stale_acks}

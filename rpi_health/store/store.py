@@ -109,8 +109,6 @@ class Store:
     def _connection(self) -> sa.Connection:
         if self._open is None:
             self._open = self._engine.connect()
-            with self._open.begin():
-                self._tables.prepare(self._open)
         return self._open
 
     def _drop_connection(self) -> None:

@@ -43,8 +43,6 @@ def _status_row(folded: Folded) -> tuple[Any, ...]:
 class Tables(Protocol):
     """How one family of databases is written."""
 
-    def prepare(self, connection: sa.Connection) -> None: ...
-
     def write(self, connection: sa.Connection, reports: Iterable[Report], rounds: list[list[Folded]]) -> None: ...
 
     def insert_receipts(self, connection: sa.Connection, rows: list[tuple[Any, ...]]) -> None: ...
@@ -55,9 +53,6 @@ class RowTables:
 
     def __init__(self, dialect_name: str) -> None:
         self._sql = upsert.row_statements(dialect_name)
-
-    def prepare(self, connection: sa.Connection) -> None:
-        pass
 
     def write(self, connection: sa.Connection, reports: Iterable[Report], rounds: list[list[Folded]]) -> None:
         for folded in rounds:
@@ -95,10 +90,9 @@ class StagedTables:
     def __init__(self) -> None:
         self._sql = upsert.staged_statements()
 
-    def prepare(self, connection: sa.Connection) -> None:
-        connection.exec_driver_sql(self._sql.create_stage)
-
     def write(self, connection: sa.Connection, reports: Iterable[Report], rounds: list[list[Folded]]) -> None:
+        # Each time, though it lasts as long as the connection: a pooler may have given us another one.
+        connection.exec_driver_sql(self._sql.create_stage)
         current = {id(folded.report) for folded in chain.from_iterable(rounds)}
         self._copy(
             connection,
