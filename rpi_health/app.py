@@ -53,6 +53,11 @@ def make_consumer(
     )
 
 
+def bind_sessions(config: Config) -> None:
+    """Have `SessionLocal` open its sessions on the database of these settings, unless it has one already."""
+    database.SessionLocal.bind_once(config.database_url)
+
+
 def _broker(config: Config) -> Broker:
     return Broker(config.amqp_urls, config.queue_type)
 

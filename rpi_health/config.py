@@ -199,11 +199,12 @@ class Config(BaseModel):
 
 
 def _redacted(setting: Setting, value: object) -> object:
+    # A URL may also have been given to the wrong setting.
+    if isinstance(value, str) and setting.name != "amqp_password" and (setting.secret or "://" in value):
+        return urls.redact_url(value)
     if not setting.secret or value is None:
         return value
-    if isinstance(value, (tuple, list)):
-        return tuple(_redacted(setting, each) for each in value)
-    return urls.redact_url(value) if isinstance(value, str) and setting.name != "amqp_password" else MASK
+    return tuple(_redacted(setting, each) for each in value) if isinstance(value, (tuple, list)) else MASK
 
 
 # ── Where it comes from ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -306,7 +307,7 @@ def _file_layer(
     path, by = _config_file(named, environ)
     if path is None:
         return None, {}
-    what = f"config file {path}{by}"
+    what = f"config file {urls.redact_url(str(path))}{by}"
     try:
         text = path.read_bytes().decode("utf-8-sig")
         table = tomllib.loads(text)

@@ -209,18 +209,19 @@ class _LazySessionmaker(orm.sessionmaker[orm.Session]):
 
     def __call__(self, **options: Any) -> orm.Session:
         if "bind" not in options and not self._is_bound():
-            self._bind()
+            from rpi_health import config
+
+            self.bind_once(config.load().database_url)
         return super().__call__(**options)
 
     def _is_bound(self) -> bool:
         return self.kw.get("bind") is not None or "binds" in self.kw
 
-    def _bind(self) -> None:
-        from rpi_health import config
-
+    def bind_once(self, url: str) -> None:
+        """Bind to this database, unless it is bound already."""
         with self._lock:
             if not self._is_bound():
-                self.configure(bind=create_engine(config.load().database_url))
+                self.configure(bind=create_engine(url))
 
 
 #: Sessions on the configured database: `with SessionLocal() as session: …`. Its own engine may be given with

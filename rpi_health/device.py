@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import ipaddress
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Union
+
+_IPAddress = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
+#: What the address of an interface is called, where it is one of several values.
+_ADDRESS_KEYS = ("ip", "ipv4", "address", "addr", "ip_address", "ipv6")
 
 
 @dataclass(frozen=True)
@@ -40,14 +46,33 @@ class Device:
 
 
 def address(net_ifaces: Any) -> str | None:
-    """The first address in `net_ifaces` that is not the device's own loopback.
+    """The first IP address in `net_ifaces`; a link-local one only where there is no other, the device's own never.
 
-    Understands the example's list of objects with an `ip`, and an object from name to address. Anything else: None.
+    Understands the example's list of objects with an `ip`, objects from the name of an interface to its address or
+    addresses, and what psutil tells. In anything else: None.
     """
-    if isinstance(net_ifaces, dict):
-        net_ifaces = list(net_ifaces.values())
-    if not isinstance(net_ifaces, list):
+    found = [ip for ip in map(_ip_address, _candidates(net_ifaces)) if ip is not None and _is_of_a_network(ip)]
+    return str(min(found, key=lambda ip: ip.is_link_local)) if found else None
+
+
+def _candidates(net_ifaces: Any) -> Iterator[str]:
+    """The texts that may be addresses: of an object that has one by name only that, for others are its netmask's."""
+    if isinstance(net_ifaces, str):
+        yield net_ifaces
+    elif isinstance(net_ifaces, list):
+        for each in net_ifaces:
+            yield from _candidates(each)
+    elif isinstance(net_ifaces, dict):
+        named = [net_ifaces[name] for name in _ADDRESS_KEYS if name in net_ifaces]
+        yield from _candidates(named or list(net_ifaces.values()))
+
+
+def _ip_address(text: str) -> _IPAddress | None:
+    try:
+        return ipaddress.ip_address(text.strip().partition("/")[0])
+    except ValueError:
         return None
-    candidates = (each.get("ip") if isinstance(each, dict) else each for each in net_ifaces)
-    texts = (each for each in candidates if isinstance(each, str) and each)
-    return next((text for text in texts if not text.startswith("127.") and text != "::1"), None)
+
+
+def _is_of_a_network(ip: _IPAddress) -> bool:
+    return not (ip.is_loopback or ip.is_unspecified or ip.is_multicast or ip.is_reserved)

@@ -170,4 +170,5 @@ def _make(config: Config, *, patient: bool) -> Consumer:
     from rpi_health import app
 
     shared.received_messages.limit = config.received_messages_limit
+    app.bind_sessions(config)
     return app.make_consumer(config, patient=patient, observe=shared.received_messages.extend)

@@ -17,23 +17,29 @@ from rpi_health.text import clean
 #: CPU temperatures in °C from which a device is shown as warm and as hot. A Pi throttles at 80.
 WARM_CELSIUS = 75.0
 HOT_CELSIUS = 80.0
-_MISSING = Text("–", style="dim")
-_LONGEST_CELL = 200
 
+_MISSING = Text("–", style="dim")
+_LONGEST_TEXT = 200
+#: Of what should have been a number: longer text would take the place of what was understood.
+_LONGEST_READING = 10
+_HOT, _WARM = "bold red", "yellow"
 _DISCONNECTED = frozenset({"disconnected", "down", "off", "offline"})
 
 
 def fleet(devices: Sequence[Device], now: datetime, console: Console) -> RenderableType:
-    """The fleet as a table as wide as the terminal allows, in the order given.
+    """The fleet as a table with as many columns as the terminal has room for, in the order given.
 
     Args:
         devices: the rows.
         now: aware; what "12 s ago" counts from.
         console: tells the width.
     """
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), header_style="bold", show_edge=False)
-    for column in (columns := _columns(console.width)):
-        table.add_column(column.title, justify=column.justify, no_wrap=True, overflow="ellipsis", ratio=column.ratio)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    columns = [column for column in _ALL_COLUMNS if console.width >= column.from_width]
+    for column in columns:
+        # Where the room is short, rich narrows the columns that may wrap, the widest first; their text does not wrap.
+        justify: Literal["left", "right"] = "left" if column.shrinks else "right"
+        table.add_column(column.title, justify=justify, no_wrap=not column.shrinks, overflow="ellipsis")
     for device in devices:
         table.add_row(*(column.cell(device, now) for column in columns))
     return table
@@ -41,19 +47,18 @@ def fleet(devices: Sequence[Device], now: datetime, console: Console) -> Rendera
 
 def summary(devices: Sequence[Device], now: datetime) -> Text:
     """One line about all of them."""
-    temperatures = [device.cpu_temp_celsius for device in devices if device.cpu_temp_celsius is not None]
-    hot = sum(celsius >= HOT_CELSIUS for celsius in temperatures)
-    warm = sum(WARM_CELSIUS <= celsius < HOT_CELSIUS for celsius in temperatures)
+    heats = [_heat(device.cpu_temp_celsius) for device in devices if device.cpu_temp_celsius is not None]
+    hot, warm = heats.count(_HOT), heats.count(_WARM)
     heard = [device.last_update for device in devices if device.last_update is not None]
     parts = [Text(f"{len(devices)} device{'' if len(devices) == 1 else 's'}", style="bold")]
-    parts += [Text(f"{hot} hot (≥ {HOT_CELSIUS:.0f} °C)", style="bold red")] if hot else []
-    parts += [Text(f"{warm} warm (≥ {WARM_CELSIUS:.0f} °C)", style="yellow")] if warm else []
+    parts += [Text(f"{hot} hot (≥ {HOT_CELSIUS:.0f} °C)", style=_HOT)] if hot else []
+    parts += [Text(f"{warm} warm (≥ {WARM_CELSIUS:.0f} °C)", style=_WARM)] if warm else []
     parts += [Text(f"last report {ago(max(heard), now)}")] if heard else []
     return Text(" · ").join(parts)
 
 
 def ago(then: datetime, now: datetime) -> str:
-    """How long ago, in the largest unit that fits: `12 s ago`, `5 min ago`, `3 h ago`, `2 d ago`."""
+    """How long ago, in the largest unit of which there are two: `12 s ago`, `5 min ago`, `3 h ago`, `2 d ago`."""
     seconds = max(0, int((now - then).total_seconds()))
     for limit, size, unit in ((120, 1, "s"), (7200, 60, "min"), (172800, 3600, "h")):
         if seconds < limit:
@@ -73,15 +78,36 @@ def byte_count(count: int) -> str:
 
 
 class _Column(NamedTuple):
+    """A column.
+
+    Args:
+        title: its heading.
+        cell: what it shows of a device.
+        from_width: how wide the terminal has to be, in characters.
+        shrinks: whether it is text, which may be cut where the room is short; numbers never are.
+    """
+
     title: str
-    justify: Literal["left", "right"]
     cell: Callable[[Device, datetime], Text]
     from_width: int = 0
-    ratio: int | None = None
+    shrinks: bool = False
 
 
-def _text(value: object, style: str = "") -> Text:
-    return _MISSING if value is None else Text(clean(str(value), _LONGEST_CELL), style=style)
+def _text(value: str | None, limit: int = _LONGEST_TEXT, style: str = "") -> Text:
+    if not value:
+        return _MISSING
+    return Text(clean(value, limit), style=style, no_wrap=True, overflow="ellipsis")
+
+
+def _number(value: float, unit: str) -> str:
+    # A broken sensor may report anything that is finite.
+    return f"{value:.1f} {unit}" if abs(value) < 1000 else f"{value:.0e} {unit}"
+
+
+def _heat(celsius: float) -> str:
+    """The style of a temperature, judged as it is shown: what reads 80.0 °C is hot."""
+    shown = round(celsius, 1)
+    return _HOT if shown >= HOT_CELSIUS else _WARM if shown >= WARM_CELSIUS else "green"
 
 
 def _last_heard(device: Device, now: datetime) -> Text:
@@ -91,19 +117,20 @@ def _last_heard(device: Device, now: datetime) -> Text:
 def _temperature(device: Device, _now: datetime) -> Text:
     celsius = device.cpu_temp_celsius
     if celsius is None:
-        return _text(device.cpu_temp)
-    style = "bold red" if celsius >= HOT_CELSIUS else "yellow" if celsius >= WARM_CELSIUS else "green"
-    return Text(f"{celsius:.1f} °C", style=style)
+        return _text(device.cpu_temp, _LONGEST_READING)
+    return Text(_number(celsius, "°C"), style=_heat(celsius))
 
 
 def _cpu(device: Device, _now: datetime) -> Text:
-    return _MISSING if device.cpu_percent is None else Text(f"{device.cpu_percent:.1f} %")
+    return _MISSING if device.cpu_percent is None else Text(_number(device.cpu_percent, "%"))
 
 
 def _memory(device: Device, _now: datetime) -> Text:
     if device.mem_percent is not None:
-        return Text(f"{device.mem_percent:.1f} %")
-    return _text(device.mem_usage)
+        return Text(_number(device.mem_percent, "%"))
+    if device.mem_used_bytes is not None:
+        return Text(byte_count(device.mem_used_bytes))
+    return _text(device.mem_usage, _LONGEST_READING)
 
 
 def _wifi(device: Device, _now: datetime) -> Text:
@@ -111,7 +138,11 @@ def _wifi(device: Device, _now: datetime) -> Text:
     return _text(device.wifi_status, style="red" if down else "")
 
 
-def _counter(name: str) -> Callable[[Device, datetime], Text]:
+def _address(device: Device, _now: datetime) -> Text:
+    return _text(address(device.net_ifaces))
+
+
+def _byte_counter(name: str) -> Callable[[Device, datetime], Text]:
     def cell(device: Device, _now: datetime) -> Text:
         count = getattr(device, name)
         return _MISSING if count is None else Text(byte_count(count))
@@ -119,8 +150,12 @@ def _counter(name: str) -> Callable[[Device, datetime], Text]:
     return cell
 
 
-def _plain(name: str) -> Callable[[Device, datetime], Text]:
-    return lambda device, _now: _text(getattr(device, name))
+def _counter(name: str) -> Callable[[Device, datetime], Text]:
+    def cell(device: Device, _now: datetime) -> Text:
+        count = getattr(device, name)
+        return _MISSING if count is None else Text(f"{count:.3g}" if count > 99_999 else str(count))
+
+    return cell
 
 
 def _warnings(device: Device, _now: datetime) -> Text:
@@ -128,21 +163,18 @@ def _warnings(device: Device, _now: datetime) -> Text:
     return Text(str(count), style="yellow") if count else _MISSING
 
 
+# Each from the width on that typical rows need, with ids such as raspberry-01 and addresses such as 192.168.0.10.
 _ALL_COLUMNS = (
-    _Column("Device", "left", lambda device, _now: _text(device.raspberry_id), ratio=1),
-    _Column("Last heard", "right", _last_heard),
-    _Column("Temp", "right", _temperature),
-    _Column("CPU", "right", _cpu),
-    _Column("Memory", "right", _memory),
-    _Column("Wi-Fi", "left", _wifi),
-    _Column("Address", "left", lambda device, _now: _text(address(device.net_ifaces))),
-    _Column("Sent", "right", _counter("net_bytes_sent"), from_width=100),
-    _Column("Received", "right", _counter("net_bytes_recv"), from_width=100),
-    _Column("USB", "right", _plain("usb_devices_count"), from_width=110),
-    _Column("GPIO", "right", _plain("gpio_used_count"), from_width=110),
-    _Column("Warnings", "right", _warnings, from_width=120),
+    _Column("Device", lambda device, _now: _text(device.raspberry_id), shrinks=True),
+    _Column("Last heard", _last_heard),
+    _Column("Temp", _temperature, from_width=35),
+    _Column("CPU", _cpu, from_width=43),
+    _Column("Memory", _memory, from_width=51),
+    _Column("Wi-Fi", _wifi, from_width=62, shrinks=True),
+    _Column("Address", _address, from_width=76, shrinks=True),
+    _Column("Sent", _byte_counter("net_bytes_sent"), from_width=100),
+    _Column("Received", _byte_counter("net_bytes_recv"), from_width=100),
+    _Column("USB", _counter("usb_devices_count"), from_width=112),
+    _Column("GPIO", _counter("gpio_used_count"), from_width=112),
+    _Column("Warnings", _warnings, from_width=122),
 )
-
-
-def _columns(width: int) -> list[_Column]:
-    return [column for column in _ALL_COLUMNS if width >= column.from_width]

@@ -107,7 +107,9 @@ def apt_get(*args: str) -> None:
     # A machine that has just booted may be busy with its own upgrades, which hold dpkg's lock.
     options = ["--quiet", "--quiet", "--option", "Dpkg::Use-Pty=0", "--option", "DPkg::Lock::Timeout=300"]
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    subprocess.run(["apt-get", *options, *args], env=env, stdin=subprocess.DEVNULL, stdout=sys.stderr, check=True)
+    subprocess.run(
+        ["apt-get", *options, *args], env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True
+    )
 
 
 def install(packages: list[str]) -> None:

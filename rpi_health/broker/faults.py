@@ -25,6 +25,7 @@ def address(url: str) -> str:
 def translate(error: BaseException, url: str) -> BrokerError:
     """The `BrokerError` that stands for an exception out of pika or its socket. It carries no password."""
     broker = f"The broker at {address(url)}"
+    error = _innermost(error)
     refusal = _refusal(error)
     if refusal is not None:
         return BrokerRefused(f"{broker} {refusal}")
@@ -55,8 +56,7 @@ def _refusal_by_code(code: int, text: str) -> str | None:
     return None
 
 
-def _trouble(error: BaseException) -> str:
-    cause = _innermost(error)
+def _trouble(cause: BaseException) -> str:
     if isinstance(cause, socket.gaierror):
         return f"cannot be found: its name does not resolve ({cause.strerror}). Check RPI_HEALTH_AMQP_URL."
     if isinstance(cause, ConnectionRefusedError):
@@ -70,5 +70,6 @@ def _trouble(error: BaseException) -> str:
 
 def _innermost(error: BaseException) -> BaseException:
     """pika wraps what the socket said into exceptions that hold it as an argument or attribute."""
-    inner = getattr(error, "exception", None) or next((a for a in error.args if isinstance(a, BaseException)), None)
+    wrapped = (getattr(error, "exception", None), *getattr(error, "exceptions", ())[-1:], *error.args)
+    inner = next((each for each in wrapped if isinstance(each, BaseException)), None)
     return error if inner is None else _innermost(inner)

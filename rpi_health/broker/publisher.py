@@ -96,6 +96,8 @@ class Publication:
             self._connection.ioloop.start()
         except Exception as error:  # anything may come out of pika after a lost stream
             self._error = self._error or error
+        finally:
+            self._connection.ioloop.close()
         trouble = translate(self._error, url) if self._error is not None else self._refusal()
         if not self._opened:
             raise trouble or errors.BrokerUnavailable("The broker closed the connection before anything was published.")

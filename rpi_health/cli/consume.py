@@ -13,10 +13,11 @@ from rpi_health.cli import settings
 @settings.setting_options
 @click.pass_context
 def command(ctx: click.Context, until_empty: bool, max_messages: int | None) -> None:
-    """Take health checks from the queue into the database, until SIGTERM or Ctrl-C.
+    """Take health checks from the queue into the database.
 
-    A message is acknowledged after it was committed. What is no health check goes to the dead-letter queue with its
-    reason. A first signal finishes what is in hand; a second one ends the process at once.
+    Runs until SIGTERM or Ctrl-C: a first signal finishes what is in hand, a second one ends the process at once. A
+    message is acknowledged after it was committed. What is no health check goes to the dead-letter queue with its
+    reason.
     """
     config = settings.load(ctx)
     from rpi_health import app, embed

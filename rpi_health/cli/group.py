@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
+import io
+import os
+import re
 import sys
 import traceback
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
 
 import click
 
 from rpi_health.cli.settings import redact, setting_options
 from rpi_health.errors import RpiHealthError
+from rpi_health.text import clean
+from rpi_health.urls import redact_url
 from rpi_health.version import __version__
 
 #: The commands, and the modules that define them, in the order in which one uses them.
@@ -20,7 +28,10 @@ COMMANDS = {
     "publish-test": "publish_test",
     "status": "status",
 }
+#: From a URL to the last @ behind it: an unescaped password may hold anything.
+_URL = re.compile(r"\S*://(?:.*@)?\S*")
 _UNEXPECTED = 1
+_INTERRUPTED = 130  # as a shell reports a program that SIGINT has ended
 
 
 class Commands(click.Group):
@@ -36,28 +47,70 @@ class Commands(click.Group):
         command: click.Command = importlib.import_module(f"rpi_health.cli.{module}").command
         return command
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        with _told(ctx):
+            return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
-        try:
+        with _told(ctx):
             return super().invoke(ctx)
-        except RpiHealthError as error:
-            _say(f"Error: {redact(ctx, str(error))}")
-            ctx.exit(error.exit_status)
-        except (click.ClickException, click.exceptions.Exit, click.Abort, OSError):
-            raise
-        except Exception:
-            _say(redact(ctx, traceback.format_exc()))
-            _say("Error: this was not expected. Please report it, with the lines above.")
-            ctx.exit(_UNEXPECTED)
 
 
-def _say(message: str) -> None:
-    click.secho(message, err=True, fg="red" if sys.stderr.isatty() else None)
+@contextmanager
+def _told(ctx: click.Context) -> Iterator[None]:
+    """Say what is raised inside on stderr, without passwords, and end with its exit status."""
+    try:
+        yield
+    except RpiHealthError as error:
+        _fail(ctx, str(error), error.exit_status)
+    except KeyboardInterrupt:
+        ctx.exit(_INTERRUPTED)
+    except click.ClickException as error:
+        _say(ctx, _usage(error))
+        ctx.exit(error.exit_code)
+    except (click.exceptions.Exit, click.Abort):
+        raise
+    except OSError as error:
+        if error.errno == errno.EPIPE:
+            raise  # Click ends quietly: who read stdout has seen enough
+        _abandon_stdout()
+        _fail(ctx, f"{error}. Check the disk, and the file or program that takes the output.", _UNEXPECTED)
+    except Exception:
+        _say(ctx, traceback.format_exc())
+        _fail(ctx, "this was not expected. Please report it, with the lines above.", _UNEXPECTED)
+
+
+def _usage(error: click.ClickException) -> str:
+    """What Click says of a mistake. It quotes what was typed, which may be a URL in the wrong place."""
+    with io.StringIO() as text:
+        error.show(text)
+        return _URL.sub(lambda match: redact_url(match[0]), text.getvalue())
+
+
+def _fail(ctx: click.Context, message: str, status: int) -> NoReturn:
+    """Say each line of a message as an error of its own, and end."""
+    _say(ctx, "\n".join(f"Error: {line}" for line in message.splitlines()))
+    ctx.exit(status)
+
+
+def _say(ctx: click.Context, text: str) -> None:
+    click.echo("\n".join(map(clean, redact(ctx, text).splitlines())), err=True)
+
+
+def _abandon_stdout() -> None:
+    """Drop what could not be written: Python would try again at the exit, and end with a traceback and status 120."""
+    try:
+        click.echo(nl=False)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @click.group(
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit status: 0 done, 1 unexpected, 2 usage, 3 configuration, 4 broker, 5 database, 6 schema not current.",
+    epilog="""\b
+    Exit status: 0 done, 1 unexpected, 2 usage, 3 configuration, 4 broker,
+    5 database, 6 schema not current.""",
 )
 @setting_options
 @click.version_option(__version__, prog_name="rpi-health", message="%(prog)s %(version)s")

@@ -1,16 +1,21 @@
-"""Data on stdout: JSON that says everything and can still be looked at in a terminal."""
+"""Data on stdout: JSON that says everything and can still be looked at, and text on terminals of any encoding."""
 
 from __future__ import annotations
 
 import json
+import sys
 from datetime import datetime
 from typing import Any
 
 
 def to_json(value: Any) -> str:
-    """One line of JSON. Instants in ISO 8601, UTC; characters that could act on a terminal are escaped."""
+    """One line of JSON, which stdout can encode. Instants in ISO 8601, UTC; what could act on a terminal is escaped."""
     text = json.dumps(value, ensure_ascii=False, default=_instant)
-    return text if text.isprintable() else "".join(map(_printable, text))
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    if text.isprintable() and _fits(text, encoding):
+        return text
+    # Outside of texts JSON is plain ASCII: what is escaped here stands in one.
+    return "".join([char if char.isprintable() and _fits(char, encoding) else json.dumps(char)[1:-1] for char in text])
 
 
 def _instant(value: object) -> str:
@@ -19,5 +24,16 @@ def _instant(value: object) -> str:
     raise TypeError(f"{type(value).__name__} is not JSON")
 
 
-def _printable(character: str) -> str:
-    return character if character.isprintable() else json.dumps(character)[1:-1]
+def _fits(text: str, encoding: str) -> bool:
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def forgive_encoding() -> None:
+    """Let stdout write `?` for what its encoding lacks, such as the ° of a temperature in ASCII."""
+    reconfigure = getattr(sys.stdout, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="replace")

@@ -29,7 +29,7 @@ def _option(setting: Setting) -> Callable[[_Command], _Command]:
         setting.flag,
         setting.name,
         metavar=setting.metavar,
-        help=f"{setting.help}  [env: {setting.environment}]",
+        help=f"{setting.help}  [${setting.environment}]",
         expose_value=False,
         callback=_remember,
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rpi_health.cli import settings
-from rpi_health.cli.output import to_json
+from rpi_health.cli.output import forgive_encoding, to_json
 
 if TYPE_CHECKING:
     from rpi_health.device import Device
@@ -43,6 +43,7 @@ def _show(devices: list[Device]) -> None:
 
     from rpi_health import render
 
+    forgive_encoding()
     now = datetime.now(timezone.utc)
     console = Console()
     console.print(render.fleet(devices, now, console))

@@ -325,7 +325,8 @@ class Consumer:
         deadline = self._drain_until or time.monotonic() + self._limits.drain_timeout_s
         for worker in self._threads:
             worker.join(max(0.0, deadline - time.monotonic()))
-        log.info("Stopped.", extra={"event": "stopped", **self.tally.as_fields()})
+        if self._has_consumed:
+            log.info("Stopped.", extra={"event": "stopped", **self.tally.as_fields()})
 
 
 class _Worker(threading.Thread):

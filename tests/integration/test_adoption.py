@@ -330,6 +330,15 @@ def test_adoption_that_is_cut_off_loses_no_row(database_url: str, statement: str
     assert_models_equal_tables(database_url)
 
 
+def test_row_that_was_copied_before_the_cut_is_not_copied_again(mariadb_url: str) -> None:
+    create(mariadb_url, example_table(mariadb_url), EXAMPLE, {**EXAMPLE, "raspberry_id": "raspberry-02"})
+    with cut_off_at("DROP TABLE device_status_before_rpi_health"):
+        migrations.upgrade(mariadb_url)
+    run(mariadb_url, "INSERT INTO device_status (id, raspberry_id) VALUES (2, 'raspberry-02')")
+    migrations.upgrade(mariadb_url)
+    assert [row["raspberry_id"] for row in adopted(mariadb_url)] == ["raspberry-01", "raspberry-02"]
+
+
 def test_device_id_that_cannot_be_kept_is_named_and_nothing_is_touched(database_url: str) -> None:
     table = example_table(database_url)
     create(database_url, table, EXAMPLE, {"raspberry_id": "x" * 129})

@@ -64,7 +64,7 @@ def sqlite(sqlite_url: str) -> Iterator[sa.Engine]:
 
 
 def fails(engine: sa.Engine, expected: type[DatabaseError], provoke: Callable[[], object], cure: str = "") -> None:
-    with pytest.raises(Exception) as caught:  # noqa: PT011: which one is the very question
+    with pytest.raises(Exception) as caught:  # noqa: PT011 (which one is the very question)
         provoke()
     error = translate(caught.value, engine.url)
     assert type(error) is expected, repr(caught.value)
@@ -148,7 +148,7 @@ def test_server_that_is_not_there_may_come(request: pytest.FixtureRequest, kind:
     fails(engine, DatabaseUnavailable, lambda: connect_to(url_of(engine, host="no-such-host.invalid")))
 
 
-@pytest.mark.parametrize("kind", ["postgres", "maria", "sqlite"])
+@pytest.mark.parametrize("kind", ["postgres", "maria"])
 def test_unknown_option_is_a_matter_of_configuration(request: pytest.FixtureRequest, kind: str) -> None:
     engine = request.getfixturevalue(kind)
     url = engine.url.update_query_dict({"no_such_option": "1"}).render_as_string(hide_password=False)
@@ -296,13 +296,9 @@ def test_mariadb_that_only_reads_after_a_failover(maria: sa.Engine, mariadb: Mar
 
 
 def test_mariadb_statement_that_took_too_long(maria: sa.Engine) -> None:
-    slow = ("SET SESSION max_statement_time = 0.02", "SELECT count(*) FROM seq_1_to_1000000000")
+    join = "SELECT count(*) FROM seq_1_to_100000 a, seq_1_to_100000 b WHERE a.seq * b.seq = -1"
+    slow = ("SET SESSION max_statement_time = 0.02", join)
     fails(maria, DatabaseUnavailable, lambda: execute(maria, *slow))
-
-
-def test_mariadb_packet_that_is_too_big_may_fit_in_halves(maria: sa.Engine) -> None:
-    insert = "INSERT INTO device (id, name, state) VALUES (3, 'three', :json)"
-    fails(maria, DataRefused, lambda: execute(maria, insert, json="[" + "1," * 20_000_000 + "1]"))
 
 
 @pytest.mark.parametrize("statement", ["UPDATE device SET id = 99999999999", "UPDATE device SET name = 1 / 'x'"])

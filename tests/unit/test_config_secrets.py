@@ -160,6 +160,9 @@ WRONG = [
     {"RPI_HEALTH_AMQP_PASSWORD_FILE": "p%40ss"},
     {"RPI_HEALTH_AMQP_PASSWORD": CANARY, "RPI_HEALTH_AMQP_PASSWORD_FILE": "/x"},
     {"RPI_HEALTH_AMQP_PASSWORD": CANARY + "\udcff"},
+    {"RPI_HEALTH_LOG_LEVEL": f"amqp://user:{CANARY}@host"},
+    {"RPI_HEALTH_QUEUE": f"amqp://user:{CANARY}@{'x' * 256}"},
+    {"RPI_HEALTH_CONFIG": f"amqp://user:{CANARY}@host"},
 ]
 
 
