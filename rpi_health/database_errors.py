@@ -42,6 +42,8 @@ _FILE = _Verdict(
 )
 _OPTION = _Verdict(errors.DatabaseMisconfigured, _UNUSABLE, "correct what follows the ? in RPI_HEALTH_DATABASE_URL")
 _DEPENDENT = _Verdict(errors.DatabaseMisconfigured, _UNUSABLE, "drop what depends on the table, or move it elsewhere")
+# We fill every column of ours that must not be NULL: it is a column that somebody added, and it refuses every report.
+_COLUMN = _Verdict(errors.DatabaseMisconfigured, _UNUSABLE, "give the added column a default, or let it be NULL")
 _CRYPTOGRAPHY = _Verdict(errors.DatabaseMisconfigured, _UNUSABLE, "pip install cryptography")
 
 # SQLSTATE, by its longest prefix. https://www.postgresql.org/docs/current/errcodes-appendix.html
@@ -55,6 +57,7 @@ _SQLSTATE = {
     "21": _REFUSED,
     "22": _REFUSED,
     "23": _REFUSED,
+    "23502": _COLUMN,
     "54": _REFUSED,
 }
 
@@ -72,18 +75,19 @@ _BAD_OPTION = re.compile(
 _ERRNO: dict[int, _Verdict] = {
     **dict.fromkeys((1044, 1045, 1049, 1130, 1251, 1524, 1698, 1820, 1862, 2049, 2059, 2061, 3118, 3159, 4151), _LOGIN),
     **dict.fromkeys((1142, 1143, 1227, 1370), _GRANT),
-    # 1364 is a column without default that rpi-health does not fill: a column of somebody else's.
-    **dict.fromkeys((1050, 1054, 1064, 1136, 1146, 1193, 1305, 1364), _SCHEMA),
+    **dict.fromkeys((1050, 1054, 1064, 1136, 1146, 1193, 1305), _SCHEMA),
+    **dict.fromkeys((1048, 1364), _COLUMN),
     1451: _DEPENDENT,
     3730: _DEPENDENT,
     # 4025, MariaDB's CHECK on JSON, is an OperationalError; 1153 is a batch beyond max_allowed_packet: halves may fit.
-    **dict.fromkeys((1022, 1048, 1062, 1118, 1153, 1264, 1265, 1292, 1300, 1366, 1367, 1406), _REFUSED),
+    **dict.fromkeys((1022, 1062, 1118, 1153, 1264, 1265, 1292, 1300, 1366, 1367, 1406), _REFUSED),
     **dict.fromkeys((1411, 1690, 3140, 3141, 3157, 3819, 4025), _REFUSED),
 }
 
 # sqlite_errorcode exists from Python 3.11 on only.
 _SQLITE: tuple[tuple[re.Pattern[str], _Verdict], ...] = (
     (re.compile(r"no such (?:table|column)|has no column|already exists|already another table"), _SCHEMA),
+    (re.compile(r"NOT NULL constraint failed"), _COLUMN),
     (re.compile(r"readonly|unable to open|not a database|encrypted|malformed"), _FILE),
 )
 _REFUSING_CLASSES = frozenset({"IntegrityError", "DataError"})

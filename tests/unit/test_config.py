@@ -284,6 +284,12 @@ def test_home_is_expanded_in_a_config_file_name(home: Path) -> None:
     assert read(config_file="~/mine.toml", environ={}).queue == "mine"
 
 
+def test_home_of_an_unknown_user_is_an_error_like_any_other() -> None:
+    assert "cannot be read: No such file" in error_of(config_file="~nobody-of-this-name/x.toml")
+    environ = {"RPI_HEALTH_AMQP_PASSWORD_FILE": "~nobody-of-this-name/x"}
+    assert "cannot be read from file ~nobody-of-this-name/x" in error_of(environ=environ)
+
+
 def test_named_config_file_must_exist(home: Path) -> None:
     path = home / "missing.toml"
     why = "cannot be read: No such file or directory"

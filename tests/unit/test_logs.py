@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rpi_health.config import MASK
 from rpi_health.logs import JsonLineFormatter, TextLineFormatter, redactor, setup
 from rpi_health.rate_limit import RateLimiter
+from rpi_health.urls import MASK
 
 NOON = datetime(2026, 11, 22, 12, 3, 44, 56_000, tzinfo=timezone.utc).timestamp()
 
