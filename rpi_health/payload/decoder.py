@@ -13,8 +13,8 @@ from datetime import datetime, timedelta, timezone
 from hashlib import blake2b
 from typing import Any
 
-from rpi_health import columns, instants, jsontext
 from rpi_health.errors import Rejection
+from rpi_health.payload import columns, instants, jsontext
 from rpi_health.report import DEVICE_ID_LENGTH, Envelope, Report, State
 from rpi_health.text import BLANKS, has_hidden, is_hidden
 

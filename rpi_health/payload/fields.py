@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from math import isfinite
 from typing import Any, Callable
 
-from rpi_health.jsontext import describe
+from rpi_health.payload.jsontext import describe
 from rpi_health.text import clean, storable
 
 Reader = Callable[[Any, int, "list[str]"], Any]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any, Callable, NamedTuple
 
-from rpi_health import fields, quantities
+from rpi_health.payload import fields, quantities
 from rpi_health.report import CPU_TEMP_LENGTH, MEM_USAGE_LENGTH, WIFI_STATUS_LENGTH, State
 from rpi_health.text import clean
 
