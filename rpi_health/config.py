@@ -34,7 +34,7 @@ from rpi_health.durations import parse_duration_s
 from rpi_health.errors import ConfigurationError
 from rpi_health.notices import Notice
 from rpi_health.settings import BY_NAME, CONFIG_FILE, DEFAULT_AMQP_URL, SETTINGS, Setting
-from rpi_health.urls import MASK as MASK  # what `Config.redacted` shows for a password
+from rpi_health.urls import MASK
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -46,12 +46,11 @@ _LIBPQ = {
     "tcp_user_timeout": str(_SEND_TIMEOUT_MS),
 }
 _MYSQL = {"charset": "utf8mb4", "connect_timeout": str(CONNECT_TIMEOUT_S)}
-#: Options of a driver that a URL has unless it says otherwise.
+#: The drivers that rpi-health can work with, and their options that a URL has unless it says otherwise.
 _OPTIONS = {
     "sqlite": {"timeout": str(LOCK_TIMEOUT_S)},
     "sqlite+pysqlite": {"timeout": str(LOCK_TIMEOUT_S)},
     "postgresql+psycopg": _LIBPQ,
-    "postgresql+psycopg2": _LIBPQ,
     "mysql+pymysql": _MYSQL,
     "mariadb+pymysql": _MYSQL,
     "mysql+mysqldb": _MYSQL,
@@ -82,7 +81,10 @@ def parse_url(url: str | sa.URL) -> sa.URL:
     parsed = parsed.set(drivername=_DRIVERS.get(parsed.drivername, parsed.drivername))
     if parsed.get_backend_name() not in _BACKENDS:
         raise errors.ConfigurationError(_unusable(parsed))
-    options = _OPTIONS.get(parsed.drivername, {})
+    options = _OPTIONS.get(parsed.drivername)
+    if options is None:
+        reason = f"is {parsed.drivername}://, a driver that rpi-health does not work with"
+        raise errors.ConfigurationError(f"{_URL} {reason}: write {parsed.get_backend_name()}://")
     return parsed.update_query_dict({name: value for name, value in options.items() if name not in parsed.query})
 
 

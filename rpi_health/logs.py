@@ -7,6 +7,7 @@ Called by the command line only: a program that embeds rpi-health sets up loggin
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import math
@@ -19,8 +20,8 @@ from urllib.parse import quote, quote_plus, unquote
 
 from pythonjsonlogger.json import JsonFormatter
 
-from rpi_health.config import MASK
 from rpi_health.text import clean
+from rpi_health.urls import MASK
 
 if TYPE_CHECKING:
     _StreamHandler = logging.StreamHandler[TextIO]
@@ -47,7 +48,8 @@ def setup(level: str, format: str, secrets: Iterable[str] = (), *, stream: TextI
         stream: where to write instead of stderr.
     """
     redact = redactor(secrets)
-    handler = _Handler(stream or sys.stderr)
+    # Without a stderr (2>&-) there is nobody to tell; the command works all the same.
+    handler = _Handler(stream or sys.stderr or io.StringIO())
     handler.setFormatter(JsonLineFormatter(redact) if format == "json" else TextLineFormatter(redact))
     # pika logs each lost connection as errors with tracebacks; what matters of it is logged by the broker's own module.
     pika_level = logging.INFO if level == "debug" else logging.CRITICAL

@@ -97,7 +97,13 @@ SETTINGS = (
         "Queue for messages that are not health checks.",
         "a name of 1 to 255 bytes that does not begin with amq.",
     ),
-    Setting("queue_type", "classic", "Type of the queues, when they have to be created.", "classic or quorum"),
+    Setting(
+        "queue_type",
+        "classic",
+        "Type of the queues, when they have to be created.",
+        "classic or quorum",
+        metavar="TYPE",
+    ),
     Setting(
         "database_url",
         "an SQLite file in the user's data folder",

@@ -37,7 +37,6 @@ def engine(database_url: str) -> Iterator[sa.Engine]:
     [
         ("postgresql://host/fleet", "postgresql+psycopg"),
         ("postgres://host/fleet", "postgresql+psycopg"),
-        ("postgresql+psycopg2://host/fleet", "postgresql+psycopg2"),
         ("mysql://host/fleet", "mysql+pymysql"),
         ("mariadb://host/fleet", "mysql+pymysql"),
         ("mariadb+pymysql://host/fleet", "mariadb+pymysql"),
@@ -65,6 +64,7 @@ def test_option_of_the_url_is_stronger_than_the_default() -> None:
         f"postgresql://pi:{PASSWORD}@host:port/fleet",
         f"oracle://pi:{PASSWORD}@host/fleet",
         f"postgresql+nonsense://pi:{PASSWORD}@host/fleet",
+        f"postgresql+psycopg2://pi:{PASSWORD}@host/fleet",
         f"mysql://pi:{PASSWORD}@host/fleet?connect_timeout=soon",
     ],
 )
@@ -99,7 +99,7 @@ def test_sqlite_in_memory_is_refused(url: str) -> None:
     [
         ("postgresql://pi@host/fleet", "psycopg", r"pip install 'rpi-health\[postgresql\]'"),
         ("mysql://pi@host/fleet", "pymysql", r"pip install 'rpi-health\[mysql\]'"),
-        ("postgresql+asyncpg://pi@host/fleet", "asyncpg", r"install the driver that postgresql\+asyncpg:// names"),
+        ("mysql+mysqldb://pi@host/fleet", "MySQLdb", r"install the driver that mysql\+mysqldb:// names"),
     ],
 )
 def test_missing_driver_names_what_to_install(

@@ -126,7 +126,9 @@ def test_help_shows_every_flag_with_its_variable(run: Run, command: str) -> None
 
 def test_flags_are_those_of_the_contract() -> None:
     flags = {setting.flag for setting in (CONFIG_FILE, *SETTINGS) if setting.metavar}
-    assert flags == {"--amqp-url", "--database-url", "--queue", "--config", "--log-level", "--log-format"}
+    assert flags == {
+        *("--amqp-url", "--database-url", "--queue", "--queue-type", "--config", "--log-level", "--log-format")
+    }
 
 
 def test_help_lists_every_command_with_a_whole_sentence_and_the_exit_statuses(run: Run) -> None:
