@@ -54,6 +54,7 @@ DeviceId = (
 BigId = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 Json = sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True), "postgresql")
 Digest = sa.LargeBinary(16).with_variant(mysql.BINARY(16), *_MYSQL)
+Token = sa.LargeBinary(8).with_variant(mysql.BINARY(8), *_MYSQL)
 Double: sa.Double[float] = sa.Double()
 
 _TABLE_OPTIONS = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mysql_row_format": "DYNAMIC"}
@@ -138,12 +139,12 @@ class MessageReceipt(Base):
     received_at: Mapped[datetime] = mapped_column(UTCDateTime())
 
 
-class PoisonSuspect(Base):
-    """A message that was in hand when a consumer died, and how often: lets a new consumer set the culprit aside."""
+class PoisonNote(Base):
+    """A message that a process has in hand. Notes that are never taken back tell which message kills processes."""
 
-    __tablename__ = "poison_suspects"
+    __tablename__ = "poison_notes"
     __table_args__ = {**_TABLE_OPTIONS, "sqlite_with_rowid": False}
 
     digest: Mapped[bytes] = mapped_column(Digest, primary_key=True)
-    attempts: Mapped[int] = mapped_column(sa.Integer())
-    last_attempt_at: Mapped[datetime] = mapped_column(UTCDateTime())
+    owner: Mapped[bytes] = mapped_column(Token, primary_key=True)
+    noted_at: Mapped[datetime] = mapped_column(UTCDateTime())

@@ -43,6 +43,7 @@ ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 INSTANT = sa.DateTime(timezone=True).with_variant(mysql.DATETIME(fsp=6), *MYSQL)
 JSON = sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True), "postgresql")
 DIGEST = sa.LargeBinary(16).with_variant(mysql.BINARY(16), *MYSQL)
+TOKEN = sa.LargeBinary(8).with_variant(mysql.BINARY(8), *MYSQL)
 
 OPTIONS: dict[str, Any] = {
     f"{dialect}_{name}": value
@@ -116,11 +117,11 @@ sa.Table(
     **CLUSTERED,
 )
 sa.Table(
-    "poison_suspects",
+    "poison_notes",
     METADATA,
     sa.Column("digest", DIGEST, primary_key=True),
-    sa.Column("attempts", sa.Integer(), nullable=False),
-    sa.Column("last_attempt_at", INSTANT, nullable=False),
+    sa.Column("owner", TOKEN, primary_key=True),
+    sa.Column("noted_at", INSTANT, nullable=False),
     **CLUSTERED,
 )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import queue
-import threading
+import time
 from collections.abc import Callable, Sequence
 
 from rpi_health import errors
@@ -19,7 +19,7 @@ from rpi_health.rate_limit import RateLimiter
 
 log = logging.getLogger(__name__)
 _FIRST_RETRY_S = 0.5
-# Each group opens a connection: letters that come during this time share one.
+# Each group opens a connection: letters that come so long after the first share it.
 _LINGER_S = 0.1
 
 #: Publishes letters; returns the positions of those that were not confirmed, and why.
@@ -31,16 +31,17 @@ class DeadLetters:
 
     Args:
         publish: publishes letters to the dead-letter queue and waits for the confirms.
-        stopping: set when no more time may be spent on waiting.
+        retry_limit_s: the longest delay between two tries.
     """
 
-    def __init__(self, publish: Publish, tally: Tally, stopping: threading.Event, retry_limit_s: float) -> None:
+    def __init__(self, publish: Publish, tally: Tally, retry_limit_s: float) -> None:
         self._publish = publish
         self._tally = tally
-        self._stopping = stopping
         self._backoff = Backoff(_FIRST_RETRY_S, retry_limit_s)
         self._posted: queue.SimpleQueue[list[Letter] | None] = queue.SimpleQueue()
         self._limiter = RateLimiter()
+        self._held: list[Letter] = []
+        self._due_at = 0.0
         self._closed = False
         #: Why letters cannot be published just now; None when all is well.
         self.trouble: errors.BrokerError | None = None
@@ -50,41 +51,44 @@ class DeadLetters:
         self._posted.put(letters)
 
     def close(self) -> None:
-        """Let `run` return once all letters are settled or cannot be."""
+        """Let `run` return after one more try with what is held."""
         self._posted.put(None)
 
     def run(self) -> None:
-        """Publish letters until closed."""
-        letters: list[Letter] = []
-        while not (self._closed and (not letters or (self._stopping.is_set() and self.trouble))):
-            letters += self._collect(wait=not letters)
+        """Publish letters until closed; then try once more with what is left."""
+        while not self._closed:
+            self._collect()
             # A lost session's messages come again, on another one.
-            letters = [letter for letter in letters if letter.delivery.session.is_open]
-            if letters:
-                letters = self._deliver(letters)
+            self._held = [letter for letter in self._held if letter.delivery.session.is_open]
+            if self._held:
+                self._deliver()
 
-    def _collect(self, wait: bool) -> list[Letter]:
-        collected: list[Letter] = []
-        try:
-            while not self._closed:
-                posted = self._posted.get(block=wait, timeout=None if wait and not collected else _LINGER_S)
-                self._closed = posted is None
-                collected += posted or ()
-        except queue.Empty:
-            pass
-        return collected
+    def _collect(self) -> None:
+        """Wait for letters: for the first one as long as it takes, then until those held are due."""
+        while not self._closed:
+            wait_s = self._due_at - time.monotonic() if self._held else None
+            if wait_s is not None and wait_s <= 0:
+                return
+            try:
+                posted = self._posted.get(timeout=wait_s)
+            except queue.Empty:
+                return
+            if not self._held:
+                self._due_at = max(self._due_at, time.monotonic() + _LINGER_S)
+            self._closed = posted is None
+            self._held += posted or ()
 
-    def _deliver(self, letters: list[Letter]) -> list[Letter]:
-        """Publish, and settle what was confirmed. Returns the others."""
+    def _deliver(self) -> None:
+        """Publish, settle what was confirmed, and keep the others."""
         try:
-            failed, error = self._publish(letters)
+            failed, error = self._publish(self._held)
         except errors.BrokerError as unavailable:
-            failed, error = frozenset(range(len(letters))), unavailable
-        for position, letter in enumerate(letters):
+            failed, error = frozenset(range(len(self._held))), unavailable
+        for position, letter in enumerate(self._held):
             if position not in failed:
                 self._settle(letter)
-        self._note(error, len(failed))
-        return [letters[position] for position in sorted(failed)]
+        self._held = [self._held[position] for position in sorted(failed)]
+        self._note(error)
 
     def _settle(self, letter: Letter) -> None:
         delivery, reason, detail = letter
@@ -95,12 +99,12 @@ class DeadLetters:
             fields = {"event": "dead_lettered", "reason": reason, "detail": detail, "suppressed": suppressed}
             log.warning("Dead-lettered a message.", extra=fields)
 
-    def _note(self, error: errors.BrokerError | None, held: int) -> None:
+    def _note(self, error: errors.BrokerError | None) -> None:
         self.trouble = error
         if error is None:
             self._backoff.reset()
             return
         self._tally.dead_letter_retries += 1
-        fields = {"event": "dead_letters_held", "held": held}
+        self._due_at = time.monotonic() + self._backoff.next_s()
+        fields = {"event": "dead_letters_held", "held": len(self._held)}
         log.error("Cannot publish dead letters, the messages stay in their queue: %s", error, extra=fields)
-        self._stopping.wait(self._backoff.next_s())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 
 from rpi_health.delivery import Delivery
@@ -21,8 +22,17 @@ class Intake:
         """Add a delivery. For the I/O thread."""
         self._waiting.put(delivery)
 
+    def clear(self) -> None:
+        """Forget what waits: its session is lost, and the broker delivers it again. For the I/O thread."""
+        was_closed = False
+        with contextlib.suppress(queue.Empty):
+            while True:
+                was_closed |= self._waiting.get_nowait() is None
+        if was_closed:
+            self.close()
+
     def close(self) -> None:
-        """Let `take` return nothing once all is taken."""
+        """Let `take` return nothing once all is taken. For the I/O thread."""
         self._waiting.put(None)
 
     def take(self, limit: int) -> list[Delivery]:

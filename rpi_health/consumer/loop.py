@@ -13,7 +13,7 @@ from rpi_health.consumer.backoff import Backoff
 from rpi_health.consumer.dead_letters import DeadLetters, Publish
 from rpi_health.consumer.intake import Intake
 from rpi_health.consumer.tally import Tally
-from rpi_health.consumer.writer import Patience, Store, Writer
+from rpi_health.consumer.writer import Store, Writer
 from rpi_health.delivery import Delivery
 
 log = logging.getLogger(__name__)
@@ -120,10 +120,16 @@ class Consumer:
         self._stop = threading.Event()
         self._intake = Intake()
         self.tally = Tally()
-        self._dead_letters = DeadLetters(publish, self.tally, self._stop, limits.reconnect_limit_s)
-        patience = Patience(limits.database_retry_limit_s, limits.park_after_s)
+        self._dead_letters = DeadLetters(publish, self.tally, limits.reconnect_limit_s)
         self._writer = Writer(
-            self._intake, store, self._dead_letters.post, self.tally, self._stop, limits.batch_size, patience, observe
+            self._intake,
+            store,
+            self._dead_letters.post,
+            self.tally,
+            self._stop,
+            limits.batch_size,
+            limits.database_retry_limit_s,
+            observe,
         )
         self._threads: list[_Worker] = []
         self._backoff = Backoff(_FIRST_RECONNECT_S, limits.reconnect_limit_s)
@@ -147,7 +153,8 @@ class Consumer:
         """Whether messages are being taken and can be stored, as far as is known. Any thread may ask."""
         session = self._session
         workers_live = bool(self._threads) and all(worker.is_alive() for worker in self._threads)
-        return session is not None and session.is_open and workers_live and self._writer.trouble is None
+        can_store = self._writer.trouble is None and not self._is_stuck()
+        return session is not None and session.is_open and workers_live and can_store
 
     def run(self) -> None:
         """Consume until `stop`, or until `until_empty` or `max_messages` is reached; then drain.
@@ -166,7 +173,7 @@ class Consumer:
         try:
             self._persevere(self._check_database)
             while not self._stop.is_set():
-                self._persevere(self._open)
+                self._persevere(self._open_connection)
                 self._serve()
         finally:
             self._finish()
@@ -196,13 +203,8 @@ class Consumer:
         log.warning("%s Trying again.", error, extra={"event": "retry", "delay_s": round(delay_s, 2)})
         self._stop.wait(delay_s)
 
-    def _open(self) -> None:
+    def _open_connection(self) -> None:
         self._connection = self._connect()
-        try:
-            self._open_session(self._connection)
-        except errors.BrokerError:
-            self._drop_connection()
-            raise
 
     def _open_session(self, connection: Connection) -> None:
         prefetch = self._limits.prefetch
@@ -233,13 +235,13 @@ class Consumer:
         opened_at = time.monotonic()
         try:
             while not self._stop.is_set():
-                self._consume(connection)
-                self._wait_while_parked(connection)
+                self._go_on(connection)
             self._drain(connection)
         except errors.BrokerError as error:
-            if self._session is not None and (
-                self._session.settled or time.monotonic() - opened_at > _LOOKS_STABLE_AFTER_S
-            ):
+            if self._gives_up(error):
+                raise
+            made_progress = self._session is not None and self._session.settled > 0
+            if made_progress or time.monotonic() - opened_at > _LOOKS_STABLE_AFTER_S:
                 self._backoff.reset()
             self._drop_session()
             if not self._stop.is_set():
@@ -247,23 +249,49 @@ class Consumer:
         finally:
             self._drop_connection()
 
-    def _consume(self, connection: Connection) -> None:
-        """Receive until told to stop or to park."""
-        session = self._session
-        if session is None:
-            return
-        while not (self._stop.is_set() or self._writer.parked.is_set()):
+    def _go_on(self, connection: Connection) -> None:
+        """One turn: consume, or stay connected without a session while nothing can be stored."""
+        if self._is_stuck():
+            self._park()
             connection.process(_TICK_S)
-            session.check()
-            if self._is_done(session):
+        elif self._session is None:
+            self._open_session(connection)
+        else:
+            connection.process(_TICK_S)
+            self._session.check()
+            if self._is_done(connection, self._session):
                 self._stop.set()
-            self._check_progress(session)
+            self._check_progress(self._session)
 
-    def _is_done(self, session: Session) -> bool:
+    def _is_stuck(self) -> bool:
+        """Whether one batch has been in the writer's hands for too long: the database is away, or hangs."""
+        busy_since = self._writer.busy_since
+        return busy_since is not None and time.monotonic() - busy_since >= self._limits.park_after_s
+
+    def _park(self) -> None:
+        """Give the messages back, once: each lost session counts towards a quorum queue's delivery limit."""
+        if self._session is None:
+            return
+        log.warning("Parked: the messages wait at the broker.", extra={"event": "parked"})
+        self.tally.parked += 1
+        self._session.close()
+        self._drop_session()
+
+    def _is_done(self, connection: Connection, session: Session) -> bool:
         limits = self._limits
         if limits.max_messages is not None and self.tally.settled + session.settled >= limits.max_messages:
             return True
-        return limits.until_empty and session.delivered == session.settled and session.count_ready() == 0
+        return limits.until_empty and self._is_drained(connection, session)
+
+    @staticmethod
+    def _is_drained(connection: Connection, session: Session) -> bool:
+        if session.delivered > session.settled or session.count_ready():
+            return False
+        # A delivery may have been under way: the answer to a second question comes behind it.
+        if session.count_ready():
+            return False
+        connection.process(0)
+        return session.delivered == session.settled
 
     def _check_progress(self, session: Session) -> None:
         if session.delivered > session.settled or time.monotonic() - self._last_delivery_at < _STALLED_AFTER_S:
@@ -272,19 +300,6 @@ class Consumer:
         waiting = session.count_ready()
         if waiting:
             raise errors.BrokerUnavailable(f"The broker delivers nothing, though {waiting} messages wait.")
-
-    def _wait_while_parked(self, connection: Connection) -> None:
-        """Give the messages back, stay connected, and consume again once the database is back."""
-        if not self._writer.parked.is_set():
-            return
-        log.warning("Parked: the messages wait at the broker.", extra={"event": "parked"})
-        if self._session is not None:
-            self._session.close()
-        self._drop_session()
-        while self._writer.parked.is_set() and not self._stop.is_set():
-            connection.process(_TICK_S)
-        if not self._stop.is_set():
-            self._open_session(connection)
 
     def _drain(self, connection: Connection) -> None:
         """Take no more, have what is in hand written and settled, and see the acks off."""
@@ -308,6 +323,7 @@ class Consumer:
         session, self._session = self._session, None
         if session is not None:
             session.abandon()
+            self._intake.clear()
             self.tally.settled += session.settled
 
     def _drop_connection(self) -> None:

@@ -2,70 +2,112 @@
 
 A process that died cannot tell what it had in hand, so it is noted beforehand: not for every message, which would cost
 a second transaction, but for those that are redelivered to a process in its first session, as after a death. Those are
-noted and handled together first; if that kills the process again, one by one; and what was in hand too often is
-dead-lettered as `poison`. All consumers of a queue share the notes.
+noted and handled together first; where another process left a note on one, it is handled alone; and what too many
+processes did not outlive is dead-lettered as `poison`. All consumers of a queue share the notes.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
+import threading
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timezone
 from hashlib import blake2b
-from typing import Protocol, TypeVar
+from typing import Protocol
 
+from rpi_health import errors
 from rpi_health.delivery import Delivery, Letter
 
-#: A message is poison when so many attempts to handle it, after the first one, did not end.
-MAX_ATTEMPTS = 3
+#: A message is poison when so many other processes noted it and never took the note back.
+MAX_NOTES = 3
 
-_T = TypeVar("_T")
+#: Which message (digest), which process, and when.
+Note = tuple[bytes, bytes, datetime]
+
+#: Does a step in the database however often it takes.
+Persevere = Callable[[Callable[[], object]], object]
 
 
-class Attempts(Protocol):
-    """Where unfinished attempts are noted, so that they outlive the process."""
+class Notes(Protocol):
+    """Which process had which message in hand, where it outlives the process. See `rpi_health.store.Store`."""
 
-    def attempts(self, digests: Collection[bytes]) -> dict[bytes, int]: ...
+    def notes_of_others(self, digests: Collection[bytes], owner: bytes) -> set[Note]: ...
 
-    def count_attempt(self, digests: Collection[bytes], now: datetime) -> None: ...
+    def note(self, digests: Collection[bytes], owner: bytes, now: datetime) -> None: ...
 
-    def forget_attempts(self, digests: Collection[bytes]) -> None: ...
+    def withdraw_notes(self, digests: Collection[bytes], owner: bytes) -> None: ...
+
+    def clear_notes(self, digests: Collection[bytes]) -> None: ...
 
 
 class Quarantine:
-    """Handles batches that may hold the culprit of an earlier death.
+    """Handles deliveries that may include the culprit of an earlier death.
 
     Args:
-        notes: where attempts are noted.
+        notes: where they are kept.
         write: stores and settles deliveries as usual.
         post: takes letters for the dead-letter queue.
+        stopping: set when no more time may be spent on waiting.
+        confirm_after_s: how long to wait before a note counts as left behind: a live process takes its notes back
+            sooner, once the database works.
     """
 
     def __init__(
-        self, notes: Attempts, write: Callable[[list[Delivery]], None], post: Callable[[list[Letter]], None]
+        self,
+        notes: Notes,
+        write: Callable[[list[Delivery]], None],
+        post: Callable[[list[Letter]], None],
+        stopping: threading.Event,
+        confirm_after_s: float,
     ) -> None:
+        self._owner = os.urandom(8)
         self._notes = notes
         self._write = write
         self._post = post
+        self._stopping = stopping
+        self._confirm_after_s = confirm_after_s
 
-    def handle(self, batch: Sequence[Delivery], persevere: Callable[[Callable[[], object]], object]) -> None:
-        """Handle a batch with care. `persevere` does a step in the database however often it takes."""
+    def handle(self, batch: Sequence[Delivery], persevere: Persevere) -> None:
+        """Handle redelivered messages with care."""
         digests = {delivery.tag: blake2b(delivery.body, digest_size=16).digest() for delivery in batch}
-        attempts: dict[bytes, int] = {}
-        persevere(lambda: attempts.update(self._notes.attempts(set(digests.values()))))
-        fresh: list[Delivery] = []
-        suspects: list[Delivery] = []
-        poison: list[Delivery] = []
+        notes = self._read_notes(set(digests.values()), persevere)
+        noted = {digest for digest, _, _ in notes}
+        unsuspected = [delivery for delivery in batch if digests[delivery.tag] not in noted]
+        if unsuspected:
+            self._attempt(unsuspected, {digests[delivery.tag] for delivery in unsuspected}, persevere)
         for delivery in batch:
-            before = attempts.get(digests[delivery.tag], 0)
-            (fresh if before == 0 else suspects if before < MAX_ATTEMPTS else poison).append(delivery)
-        if poison:
-            self._post([_letter(delivery) for delivery in poison])
-        for portion in ([fresh] if fresh else []) + [[suspect] for suspect in suspects]:
-            in_hand = {digests[delivery.tag] for delivery in portion}
-            persevere(lambda noted=in_hand: self._notes.count_attempt(noted, datetime.now(timezone.utc)))  # type: ignore[misc]
-            self._write(portion)
-            persevere(lambda noted=in_hand: self._notes.forget_attempts(noted))  # type: ignore[misc]
+            digest = digests[delivery.tag]
+            if digest in noted and self._is_poison({note for note in notes if note[0] == digest}, persevere):
+                self._post([_letter(delivery)])
+                persevere(lambda known=digest: self._notes.clear_notes([known]))  # type: ignore[misc]
+            elif digest in noted:
+                self._attempt([delivery], {digest}, persevere)
+
+    def _is_poison(self, notes: set[Note], persevere: Persevere) -> bool:
+        if len(notes) < MAX_NOTES:
+            return False
+        # Other consumers may have the same message, or one just like it, in hand at this very moment: their notes go.
+        self._stopping.wait(self._confirm_after_s)
+        left_behind = notes & self._read_notes({digest for digest, _, _ in notes}, persevere)
+        return len(left_behind) >= MAX_NOTES
+
+    def _read_notes(self, digests: set[bytes], persevere: Persevere) -> set[Note]:
+        notes: set[Note] = set()
+        persevere(lambda: notes.update(self._notes.notes_of_others(digests, self._owner)))
+        return notes
+
+    def _attempt(self, deliveries: list[Delivery], digests: set[bytes], persevere: Persevere) -> None:
+        persevere(lambda: self._notes.note(digests, self._owner, datetime.now(timezone.utc)))
+        try:
+            self._write(deliveries)
+        except Exception:
+            # Given up, and alive to say so: what is left of the note would accuse a message that killed nobody.
+            with contextlib.suppress(errors.DatabaseError):
+                self._notes.withdraw_notes(digests, self._owner)
+            raise
+        persevere(lambda: self._notes.withdraw_notes(digests, self._owner))
 
 
 def _letter(delivery: Delivery) -> Letter:
-    return Letter(delivery, "poison", f"the consumer died {MAX_ATTEMPTS} times and more with this message in hand")
+    return Letter(delivery, "poison", f"{MAX_NOTES} processes or more did not outlive this message")

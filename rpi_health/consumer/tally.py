@@ -15,11 +15,11 @@ class Tally:
         self.redelivered = 0
         self.sessions = 0
         self.settled = 0
+        self.parked = 0
         # Raised by the writer thread.
         self.batches = 0
         self.stored = 0
         self.database_retries = 0
-        self.parked = 0
         # Raised by the dead-letter thread.
         self.dead_lettered: Counter[str] = Counter()
         self.dead_letter_retries = 0

@@ -1,23 +1,21 @@
 """The writer thread: judges deliveries, has the reports stored, and settles what is committed.
 
-Owns the store. While the database is away it holds the batch in hand, unsettled; held for too long, it asks for the
-session to be parked, so that the broker gets the messages back before it loses patience.
+Owns the store. While the database is away it holds the batch in hand, unsettled, and tries again.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from rpi_health import errors
 from rpi_health.consumer.backoff import Backoff
 from rpi_health.consumer.intake import Intake
-from rpi_health.consumer.quarantine import Attempts, Quarantine
+from rpi_health.consumer.quarantine import Notes, Quarantine
 from rpi_health.consumer.tally import Tally
 from rpi_health.delivery import Delivery, Letter, Settling
 from rpi_health.payload import decode
@@ -26,7 +24,6 @@ from rpi_health.report import Envelope, Report
 log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 _FIRST_RETRY_S = 0.1
-_PARK_TICK_S = 0.05
 
 
 class Refused(Protocol):
@@ -39,30 +36,16 @@ class Refused(Protocol):
     def error(self) -> errors.DataRefused: ...
 
 
-class Store(Attempts, Protocol):
+class Store(Notes, Protocol):
     """What the writer needs of the database. See `rpi_health.store.Store`."""
 
     def write(self, reports: Sequence[Report]) -> Sequence[Refused]: ...
-
-    def probe(self) -> None: ...
 
     def close(self) -> None: ...
 
 
 class _GivenUp(Exception):
     """The batch in hand stays unsettled: the broker delivers it again."""
-
-
-class Patience(NamedTuple):
-    """How the writer behaves while the database is away.
-
-    Args:
-        retry_limit_s: the longest delay between two tries.
-        park_after_s: after so long, the session is parked.
-    """
-
-    retry_limit_s: float
-    park_after_s: float
 
 
 class Writer:
@@ -73,6 +56,7 @@ class Writer:
         store: where reports go.
         post: takes the letters for the dead-letter queue, and settles them.
         stopping: set when no more time may be spent on waiting.
+        retry_limit_s: the longest delay between two tries.
         observe: called with the payloads of a batch after it was stored, for whoever wants to look at them.
     """
 
@@ -84,7 +68,7 @@ class Writer:
         tally: Tally,
         stopping: threading.Event,
         batch_size: int,
-        patience: Patience,
+        retry_limit_s: float,
         observe: Callable[[list[dict[str, Any]]], None] | None = None,
     ) -> None:
         self._intake = intake
@@ -93,12 +77,13 @@ class Writer:
         self._tally = tally
         self._stopping = stopping
         self._batch_size = batch_size
-        self._patience = patience
+        self._retry_limit_s = retry_limit_s
         self._observe = observe
-        self._quarantine = Quarantine(store, self._write, post)
+        # Twice the longest pause between two tries: by then a live consumer has taken its notes back.
+        self._quarantine = Quarantine(store, self._write, post, stopping, confirm_after_s=2 * retry_limit_s)
         self._first_session: Settling | None = None
-        #: Set while nothing can be stored for so long that the session should be parked.
-        self.parked = threading.Event()
+        #: Since when, by the monotonic clock, the batch in hand is being written; None without one.
+        self.busy_since: float | None = None
         #: Why nothing can be stored just now; None when all is well.
         self.trouble: errors.DatabaseError | None = None
 
@@ -108,23 +93,28 @@ class Writer:
             while batch := self._intake.take(self._batch_size):
                 # What a lost session delivered comes again; writing it now would be done twice.
                 if batch[0].session.is_open:
+                    self.busy_since = time.monotonic()
                     with contextlib.suppress(_GivenUp):
                         self._handle(batch)
+                    self.busy_since = None
         finally:
             self._store.close()
 
     def _handle(self, batch: list[Delivery]) -> None:
         session = batch[0].session
         self._first_session = self._first_session or session
-        if session is self._first_session and any(delivery.redelivered for delivery in batch):
-            self._quarantine.handle(batch, functools.partial(self._persevere, batch[0]))
-        else:
-            self._write(batch)
+        is_first = session is self._first_session
+        suspects = [delivery for delivery in batch if delivery.redelivered and is_first]
+        others = [delivery for delivery in batch if not (delivery.redelivered and is_first)]
+        if others:
+            self._write(others)
+        if suspects:
+            self._quarantine.handle(suspects, self._persevere)
 
     def _write(self, batch: list[Delivery]) -> None:
         reports, letters = _judge(batch)
         if reports:
-            refused = self._persevere(batch[0], lambda: self._store.write(list(reports.values())))
+            refused = self._persevere(lambda: self._store.write(list(reports.values())))
             letters += _refused_letters(batch, reports, refused)
         if self._observe is not None:
             # Only now: a payload shares its lists with the report, and an observer may change what it is given.
@@ -141,10 +131,13 @@ class Writer:
         if letters:
             self._post(letters)
 
-    def _persevere(self, first: Delivery, step: Callable[[], _T]) -> _T:
-        """Do a step in the database however often it takes. Raises `_GivenUp` where the batch stays unsettled."""
-        backoff = Backoff(_FIRST_RETRY_S, self._patience.retry_limit_s)
-        held_since = time.monotonic()
+    def _persevere(self, step: Callable[[], _T]) -> _T:
+        """Do a step in the database however often it takes. Raises `_GivenUp` when told to stop meanwhile.
+
+        The batch stays in hand even when its session is lost or parked: only the write that failed can prove that
+        writes work again, and storing what comes again changes nothing.
+        """
+        backoff = Backoff(_FIRST_RETRY_S, self._retry_limit_s)
         while True:
             try:
                 outcome = step()
@@ -153,30 +146,8 @@ class Writer:
             else:
                 self._note_recovery()
                 return outcome
-            if self._stopping.is_set() or not first.session.is_open:
+            if self._stopping.wait(backoff.next_s()):
                 raise _GivenUp
-            if time.monotonic() - held_since >= self._patience.park_after_s:
-                self._park(first)
-                raise _GivenUp
-            self._stopping.wait(backoff.next_s())
-
-    def _park(self, first: Delivery) -> None:
-        """Have the session closed, and wait until the database takes writes again."""
-        self._tally.parked += 1
-        self.parked.set()
-        # Were the batch given up while its session lived on, it would stay unsettled for ever.
-        while first.session.is_open and not self._stopping.wait(_PARK_TICK_S):
-            pass
-        backoff = Backoff(_FIRST_RETRY_S, self._patience.retry_limit_s)
-        while not self._stopping.wait(backoff.next_s()):
-            try:
-                self._store.probe()
-            except errors.DatabaseError as error:
-                self._note_trouble(error)
-            else:
-                self._note_recovery()
-                break
-        self.parked.clear()
 
     def _note_trouble(self, error: errors.DatabaseError) -> None:
         self._tally.database_retries += 1

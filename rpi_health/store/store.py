@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from rpi_health import errors
 from rpi_health.database_errors import translate
-from rpi_health.models import MessageReceipt, PoisonSuspect
+from rpi_health.models import MessageReceipt, PoisonNote
 from rpi_health.report import Report
 from rpi_health.store import upsert
 from rpi_health.store.fold import fold
@@ -65,28 +65,29 @@ class Store:
         middle = len(reports) // 2
         return [*self.write(reports[:middle]), *self.write(reports[middle:])]
 
-    def probe(self) -> None:
-        """Find out whether a write would get as far as the table. Raises as `write` does."""
-        self._in_transaction(lambda connection: connection.execute(_TOUCH_NOTHING))
-
-    def attempts(self, digests: Collection[bytes]) -> dict[bytes, int]:
-        """How often a consumer had each of these messages in hand and did not finish. Raises as `write` does."""
-        found: dict[bytes, int] = {}
-        query = sa.select(PoisonSuspect.digest, PoisonSuspect.attempts).where(PoisonSuspect.digest.in_(digests))
-        self._in_transaction(
-            lambda connection: found.update((digest, attempts) for digest, attempts in connection.execute(query))
+    def notes_of_others(self, digests: Collection[bytes], owner: bytes) -> set[tuple[bytes, bytes, datetime]]:
+        """What other processes noted of these messages: digest, owner, when. Raises as `write`."""
+        found: set[tuple[bytes, bytes, datetime]] = set()
+        query = sa.select(PoisonNote.digest, PoisonNote.owner, PoisonNote.noted_at).where(
+            PoisonNote.digest.in_(digests), PoisonNote.owner != owner
         )
+        self._in_transaction(lambda connection: found.update((d, o, at) for d, o, at in connection.execute(query)))
         return found
 
-    def count_attempt(self, digests: Collection[bytes], now: datetime) -> None:
-        """Note that these messages are in hand now, in case this process does not outlive them."""
-        rows = [{"digest": digest, "last_attempt_at": now} for digest in sorted(digests)]
-        statement = upsert.count_attempt(self._engine.dialect.name)
+    def note(self, digests: Collection[bytes], owner: bytes, now: datetime) -> None:
+        """Note that this process has these messages in hand, in case it does not outlive them. Raises as `write`."""
+        rows = [{"digest": digest, "owner": owner, "noted_at": now} for digest in sorted(digests)]
+        statement = upsert.insert_note(self._engine.dialect.name)
         self._in_transaction(lambda connection: connection.execute(statement, rows))
 
-    def forget_attempts(self, digests: Collection[bytes]) -> None:
-        """Note that these messages are dealt with."""
-        statement = sa.delete(PoisonSuspect).where(PoisonSuspect.digest.in_(digests))
+    def withdraw_notes(self, digests: Collection[bytes], owner: bytes) -> None:
+        """Take back what `note` noted. Raises as `write`."""
+        statement = sa.delete(PoisonNote).where(PoisonNote.digest.in_(digests), PoisonNote.owner == owner)
+        self._in_transaction(lambda connection: connection.execute(statement))
+
+    def clear_notes(self, digests: Collection[bytes]) -> None:
+        """Forget what any process noted of these messages: they are dealt with. Raises as `write`."""
+        statement = sa.delete(PoisonNote).where(PoisonNote.digest.in_(digests))
         self._in_transaction(lambda connection: connection.execute(statement))
 
     def close(self) -> None:
@@ -137,9 +138,6 @@ class Store:
         )
         first = {(device, digest): received_at for device, digest, received_at in connection.execute(query)}
         return [r if r.receipt is None else _received_first(r, first[r.raspberry_id, r.receipt]) for r in reports]
-
-
-_TOUCH_NOTHING = sa.update(upsert.STATUS).values(id=upsert.STATUS.c.id).where(sa.false())
 
 
 def _received_first(report: Report, received_at: datetime) -> Report:

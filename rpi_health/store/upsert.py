@@ -14,13 +14,13 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.schema import CreateTable
 
-from rpi_health.models import DeviceHistory, DeviceStatus, MessageReceipt, PoisonSuspect
+from rpi_health.models import DeviceHistory, DeviceStatus, MessageReceipt, PoisonNote
 from rpi_health.report import State
 
 STATUS: sa.Table = DeviceStatus.__table__  # type: ignore[assignment]
 HISTORY: sa.Table = DeviceHistory.__table__  # type: ignore[assignment]
 RECEIPTS: sa.Table = MessageReceipt.__table__  # type: ignore[assignment]
-SUSPECTS: sa.Table = PoisonSuspect.__table__  # type: ignore[assignment]
+NOTES: sa.Table = PoisonNote.__table__  # type: ignore[assignment]
 
 #: The columns of a row as the store makes it, in this order.
 STATUS_COLUMNS = ("raspberry_id", "first_seen", "last_update", "reported_at", "reported_fields", *State._fields)
@@ -153,12 +153,9 @@ def _staged_history(stage: sa.Table) -> sa.Insert:
     return postgresql.insert(HISTORY).from_select(HISTORY_COLUMNS, rows).on_conflict_do_nothing()
 
 
-def count_attempt(dialect_name: str) -> sa.Insert:
-    """Raise the attempts of a suspect, or enter it with one. Parameters: `digest`, `last_attempt_at`."""
-    row = {"digest": sa.bindparam("digest"), "attempts": 1, "last_attempt_at": sa.bindparam("last_attempt_at")}
-    # A literal: PyMySQL joins rows into one statement, and takes no parameters behind them.
-    again = {"attempts": SUSPECTS.c.attempts + sa.literal_column("1")}
+def insert_note(dialect_name: str) -> sa.Insert:
+    """Enter a note unless it is there. Parameters: `digest`, `owner`, `noted_at`."""
     if dialect_name in ("mysql", "mariadb"):
-        return mysql.insert(SUSPECTS).values(row).on_duplicate_key_update(again)
+        return mysql.insert(NOTES).on_duplicate_key_update(digest=NOTES.c.digest)
     insert = postgresql.insert if dialect_name == "postgresql" else sqlite.insert
-    return insert(SUSPECTS).values(row).on_conflict_do_update(index_elements=["digest"], set_=again)
+    return insert(NOTES).on_conflict_do_nothing()

@@ -84,6 +84,20 @@ class FarTimestampProperties(pika.BasicProperties):
         return [struct.pack(">HI", self.FLAG_HEADERS | self.FLAG_DELIVERY_MODE, len(table)), table, b"\x02"]
 
 
+class DeepProperties(pika.BasicProperties):
+    """Headers nested deeper than Python's stack: RabbitMQ passes them on, pika cannot read them."""
+
+    def encode(self) -> list[bytes]:
+        table, array = b"V", b"V"
+        for _ in range(1_000):
+            table = b"F" + struct.pack(">I", len(table) + 2) + b"\x01a" + table
+        for _ in range(900):
+            array = b"A" + struct.pack(">I", len(array)) + array
+        headers = b"\x05table" + table + b"\x05array" + array + b"\x04siteS\x00\x00\x00\x04roof"
+        flags = self.FLAG_HEADERS | self.FLAG_DELIVERY_MODE | self.FLAG_MESSAGE_ID
+        return [struct.pack(">HI", flags, len(headers)), headers, b"\x02", b"\x02m1"]
+
+
 def assert_refused(cli: Cli, env: dict[str, str], url: str, *words: str) -> None:
     started = time.monotonic()
     done = cli("consume", env={**env, "RPI_HEALTH_AMQP_URL": url})
@@ -273,6 +287,19 @@ def test_header_that_pika_cannot_decode_does_not_kill_the_connection(
     assert properties.headers["at"] == FAR_MS
 
 
+def test_deeply_nested_headers_do_not_kill_the_connection(
+    amqp: Amqp, env: dict[str, str], sqlite_url: str, cli: Cli
+) -> None:
+    amqp.publish([dated(1), b"bad"], DeepProperties())
+    done = cli("consume", "--until-empty", "--log-format", "json", env=env)
+    assert done.returncode == 0, done.stderr
+    assert '"sessions": 1' in done.stderr
+    wait_stored(sqlite_url, 1)
+    ((properties, _),) = amqp.get_all(amqp.dead_letter_queue)
+    assert {"table", "array"} <= set(properties.headers)
+    assert (properties.headers["site"], properties.message_id, properties.delivery_mode) == ("roof", "m1", 2)
+
+
 def test_dead_letter_is_the_message_verbatim_without_what_would_route_or_expire_it(
     amqp: Amqp, env: dict[str, str], cli: Cli
 ) -> None:
@@ -313,3 +340,29 @@ def test_several_consumers_share_a_queue_and_each_report_is_stored_once(
     assert sum(each["stored"] for each in counts) == 5_000
     assert len(history(sqlite_url, "pi-0")) == 100
     assert amqp.counts() == (0, 0)
+
+
+@pytest.mark.parametrize("prefetch", [1, 2, 5])
+def test_until_empty_leaves_nothing_behind_however_small_the_prefetch(
+    amqp: Amqp, env: dict[str, str], sqlite_url: str, cli: Cli, prefetch: int
+) -> None:
+    amqp.publish([dated(n) for n in range(21)])
+    done = cli("consume", "--until-empty", env={**env, "RPI_HEALTH_PREFETCH": str(prefetch)})
+    assert done.returncode == 0, done.stderr
+    wait_stored(sqlite_url, 21)
+    assert amqp.counts() == (0, 0)
+
+
+def test_stopping_while_dead_letters_are_held_tries_once_more_and_ends(
+    amqp: Amqp, env: dict[str, str], cli: Cli
+) -> None:
+    amqp.declare(amqp.dead_letter_queue, arguments={"x-max-length": 1, "x-overflow": "reject-publish"})
+    amqp.publish([b"filler"], queue=amqp.dead_letter_queue)
+    amqp.publish([b"bad"])
+    consumer = Consuming(cli, env)
+    held = len(consumer.events("dead_letters_held"))
+    consumer.wait_for("dead_letters_held")
+    counts = consumer.stop()
+    assert counts["dead_lettered"] == 0
+    assert counts["dead_letter_retries"] <= held + 6
+    assert amqp.counts() == (1, 0)

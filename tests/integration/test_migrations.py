@@ -13,10 +13,10 @@ import sqlalchemy as sa
 
 from rpi_health import errors, migrations
 from rpi_health.database import create_engine
-from rpi_health.models import DeviceHistory, DeviceStatus, MessageReceipt, PoisonSuspect
+from rpi_health.models import DeviceHistory, DeviceStatus, MessageReceipt, PoisonNote
 from tests.schema import assert_models_equal_tables, connected, cut_off_at, run, scalars, tables
 
-TABLES = {"device_status", "device_history", "message_receipts", "poison_suspects"}
+TABLES = {"device_status", "device_history", "message_receipts", "poison_notes"}
 NOON = datetime(2025, 7, 1, 12, 0, 0, 123456, tzinfo=timezone.utc)
 
 
@@ -28,8 +28,8 @@ def add_rows(url: str) -> None:
             connection.execute(sa.insert(DeviceHistory).values(raspberry_id=device, **report))
         receipt = {"raspberry_id": "pi-1", "digest": bytes(16), "received_at": NOON}
         connection.execute(sa.insert(MessageReceipt).values(**receipt))
-        suspect = {"digest": bytes(16), "attempts": 1, "last_attempt_at": NOON}
-        connection.execute(sa.insert(PoisonSuspect).values(**suspect))
+        note = {"digest": bytes(16), "owner": bytes(8), "noted_at": NOON}
+        connection.execute(sa.insert(PoisonNote).values(**note))
 
 
 def test_models_equal_migrations(migrated_url: str) -> None:
@@ -81,7 +81,7 @@ def test_mariadb_has_64_bit_ids_microseconds_and_binary_keys(mariadb_url: str) -
 def test_sqlite_clusters_by_the_key(sqlite_url: str) -> None:
     migrations.upgrade(sqlite_url)
     clustered = "SELECT name FROM sqlite_master WHERE sql LIKE '%WITHOUT ROWID%' ORDER BY name"
-    assert scalars(sqlite_url, clustered) == ["device_history", "message_receipts", "poison_suspects"]
+    assert scalars(sqlite_url, clustered) == ["device_history", "message_receipts", "poison_notes"]
 
 
 def test_goes_up_down_and_up_with_rows(migrated_url: str) -> None:
@@ -113,7 +113,7 @@ def test_five_at_once_all_succeed_and_one_does_it(database_url: str, tmp_path: P
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
-@pytest.mark.parametrize("statement", ["CREATE TABLE poison_suspects", "INSERT INTO rpi_health_alembic_version"])
+@pytest.mark.parametrize("statement", ["CREATE TABLE poison_notes", "INSERT INTO rpi_health_alembic_version"])
 def test_migration_that_is_cut_off_leaves_nothing(request: pytest.FixtureRequest, kind: str, statement: str) -> None:
     url = request.getfixturevalue(f"{kind}_url")
     with cut_off_at(statement):
@@ -123,7 +123,7 @@ def test_migration_that_is_cut_off_leaves_nothing(request: pytest.FixtureRequest
 
 @pytest.mark.parametrize(
     "statement",
-    ["CREATE UNIQUE INDEX ix_device_status", "CREATE TABLE poison_suspects", "INSERT INTO rpi_health_alembic_version"],
+    ["CREATE UNIQUE INDEX ix_device_status", "CREATE TABLE poison_notes", "INSERT INTO rpi_health_alembic_version"],
 )
 def test_migration_that_is_cut_off_goes_on_at_the_next_call(database_url: str, statement: str) -> None:
     with cut_off_at(statement):

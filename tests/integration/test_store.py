@@ -9,14 +9,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 
 from rpi_health.database import create_engine
 from rpi_health.errors import DatabaseMisconfigured
 from rpi_health.models import DeviceHistory, DeviceStatus
 from rpi_health.report import Report
 from rpi_health.store import Store
-from tests.reports import at, count_rows, history, report, rows, status
+from tests.reports import at, count_rows, history, report, status
 
 EXAMPLE = {
     "wifi_status": "connected",
@@ -232,17 +231,14 @@ def test_missing_table_is_a_matter_of_configuration_and_the_store_works_again_af
     assert len(history(migrated_url)) == 1
 
 
-def test_attempts_are_counted_and_forgotten(store: Store) -> None:
-    one, two = b"1" * 16, b"2" * 16
-    assert store.attempts([one, two]) == {}
-    store.count_attempt([one, two], at(1))
-    store.count_attempt([two], at(2))
-    assert store.attempts([one, two]) == {one: 1, two: 2}
-    store.forget_attempts([two])
-    assert store.attempts([one, two]) == {one: 1}
-
-
-def test_probe_says_nothing_when_all_is_well_and_writes_nothing(store: Store, migrated_url: str) -> None:
-    store.probe()
-    with rows(migrated_url) as connection:
-        assert connection.execute(sa.select(DeviceStatus.__table__)).all() == []
+def test_notes_count_for_others_until_they_are_withdrawn_or_cleared(store: Store) -> None:
+    one, two, us, them = b"1" * 16, b"2" * 16, b"us______", b"them____"
+    store.note([one, two], us, at(1))
+    store.note([two], us, at(2))
+    store.note([two], them, at(2))
+    assert store.notes_of_others([one, two], us) == {(two, them, at(2))}
+    assert store.notes_of_others([one, two], b"somebody") == {(one, us, at(1)), (two, us, at(1)), (two, them, at(2))}
+    store.withdraw_notes([one, two], us)
+    assert store.notes_of_others([one, two], b"somebody") == {(two, them, at(2))}
+    store.clear_notes([two])
+    assert store.notes_of_others([one, two], b"somebody") == set()
