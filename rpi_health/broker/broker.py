@@ -78,11 +78,11 @@ class Broker:
         failures: list[errors.BrokerError] = []
         for _ in self._urls:
             url = self._urls[self._next]
+            self._next = (self._next + 1) % len(self._urls)
             try:
                 return attempt(url)
             except errors.BrokerError as error:
                 failures.append(error)
-                self._next = (self._next + 1) % len(self._urls)
         # One address that may come back is reason enough to try again.
         raise next((f for f in failures if isinstance(f, errors.BrokerUnavailable)), failures[0])
 

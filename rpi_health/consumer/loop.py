@@ -251,7 +251,9 @@ class Consumer:
 
     def _go_on(self, connection: Connection) -> None:
         """One turn: consume, or stay connected without a session while nothing can be stored."""
-        if self._is_stuck():
+        if self._has_enough():
+            self._stop.set()
+        elif self._is_stuck():
             self._park()
             connection.process(_TICK_S)
         elif self._session is None:
@@ -259,7 +261,7 @@ class Consumer:
         else:
             connection.process(_TICK_S)
             self._session.check()
-            if self._is_done(connection, self._session):
+            if self._limits.until_empty and self._is_drained(connection, self._session):
                 self._stop.set()
             self._check_progress(self._session)
 
@@ -277,11 +279,9 @@ class Consumer:
         self._session.close()
         self._drop_session()
 
-    def _is_done(self, connection: Connection, session: Session) -> bool:
-        limits = self._limits
-        if limits.max_messages is not None and self.tally.settled + session.settled >= limits.max_messages:
-            return True
-        return limits.until_empty and self._is_drained(connection, session)
+    def _has_enough(self) -> bool:
+        settled = self.tally.settled + (self._session.settled if self._session is not None else 0)
+        return self._limits.max_messages is not None and settled >= self._limits.max_messages
 
     @staticmethod
     def _is_drained(connection: Connection, session: Session) -> bool:

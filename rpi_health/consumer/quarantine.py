@@ -29,6 +29,10 @@ Note = tuple[bytes, bytes, datetime]
 Persevere = Callable[[Callable[[], object]], object]
 
 
+class GivenUp(Exception):
+    """The messages in hand stay unsettled: the broker delivers them again."""
+
+
 class Notes(Protocol):
     """Which process had which message in hand, where it outlives the process. See `rpi_health.store.Store`."""
 
@@ -88,7 +92,8 @@ class Quarantine:
         if len(notes) < MAX_NOTES:
             return False
         # Other consumers may have the same message, or one just like it, in hand at this very moment: their notes go.
-        self._stopping.wait(self._confirm_after_s)
+        if self._stopping.wait(self._confirm_after_s):
+            raise GivenUp
         left_behind = notes & self._read_notes({digest for digest, _, _ in notes}, persevere)
         return len(left_behind) >= MAX_NOTES
 

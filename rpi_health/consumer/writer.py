@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeVar
 from rpi_health import errors
 from rpi_health.consumer.backoff import Backoff
 from rpi_health.consumer.intake import Intake
-from rpi_health.consumer.quarantine import Notes, Quarantine
+from rpi_health.consumer.quarantine import GivenUp, Notes, Quarantine
 from rpi_health.consumer.tally import Tally
 from rpi_health.delivery import Delivery, Letter, Settling
 from rpi_health.payload import decode
@@ -42,10 +42,6 @@ class Store(Notes, Protocol):
     def write(self, reports: Sequence[Report]) -> Sequence[Refused]: ...
 
     def close(self) -> None: ...
-
-
-class _GivenUp(Exception):
-    """The batch in hand stays unsettled: the broker delivers it again."""
 
 
 class Writer:
@@ -94,7 +90,7 @@ class Writer:
                 # What a lost session delivered comes again; writing it now would be done twice.
                 if batch[0].session.is_open:
                     self.busy_since = time.monotonic()
-                    with contextlib.suppress(_GivenUp):
+                    with contextlib.suppress(GivenUp):
                         self._handle(batch)
                     self.busy_since = None
         finally:
@@ -132,7 +128,7 @@ class Writer:
             self._post(letters)
 
     def _persevere(self, step: Callable[[], _T]) -> _T:
-        """Do a step in the database however often it takes. Raises `_GivenUp` when told to stop meanwhile.
+        """Do a step in the database however often it takes. Raises `GivenUp` when told to stop meanwhile.
 
         The batch stays in hand even when its session is lost or parked: only the write that failed can prove that
         writes work again, and storing what comes again changes nothing.
@@ -147,7 +143,7 @@ class Writer:
                 self._note_recovery()
                 return outcome
             if self._stopping.wait(backoff.next_s()):
-                raise _GivenUp
+                raise GivenUp
 
     def _note_trouble(self, error: errors.DatabaseError) -> None:
         self._tally.database_retries += 1
