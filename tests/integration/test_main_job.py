@@ -14,7 +14,7 @@ import pytest
 from rpi_health.models import DeviceHistory, DeviceStatus
 from tests.amqp import Amqp
 from tests.command import Cli
-from tests.reports import count_rows, history, status
+from tests.reports import EXAMPLE, count_rows, history, status
 from tests.waiting import wait_until
 
 # The producer that is in the field, as its documentation has it.
@@ -52,19 +52,6 @@ channel.basic_publish(
 print("Mensagem publicada.")
 connection.close()
 """
-EXAMPLE = {
-    "wifi_status": "connected",
-    "mem_usage": "512 MB",
-    "cpu_temp": "48°C",
-    "cpu_percent": 12.5,
-    "gpio_used_count": 3,
-    "spi_buses": ["spi0.0"],
-    "i2c_buses": ["i2c-1"],
-    "usb_devices_count": 2,
-    "net_bytes_sent": 102400,
-    "net_bytes_recv": 204800,
-    "net_ifaces": [{"name": "wlan0", "ip": "192.168.0.10"}],
-}
 
 
 @pytest.fixture

@@ -15,21 +15,7 @@ from rpi_health.errors import DatabaseMisconfigured
 from rpi_health.models import DeviceHistory, DeviceStatus
 from rpi_health.report import Report
 from rpi_health.store import Store
-from tests.reports import at, count_rows, history, report, status
-
-EXAMPLE = {
-    "wifi_status": "connected",
-    "mem_usage": "512 MB",
-    "cpu_temp": "48°C",
-    "cpu_percent": 12.5,
-    "gpio_used_count": 3,
-    "spi_buses": ["spi0.0"],
-    "i2c_buses": ["i2c-1"],
-    "usb_devices_count": 2,
-    "net_bytes_sent": 102400,
-    "net_bytes_recv": 204800,
-    "net_ifaces": [{"name": "wlan0", "ip": "192.168.0.10"}],
-}
+from tests.reports import EXAMPLE, at, count_rows, history, report, status
 
 
 @pytest.fixture
