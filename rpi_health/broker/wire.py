@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import operator
-import struct
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Any, Protocol
+from types import ModuleType
+from typing import Any
 
 import pika
 from pika import data as pika_data
+from pika import spec
 
+from rpi_health.broker import tolerant_table
 from rpi_health.delivery import Properties
 
 #: Copied headers together take at most this much on the wire.
 MAX_HEADER_BYTES = 16 * 1024
 # The broker would route the copy by these, or drop it.
 _NOT_COPIED = frozenset({"CC", "BCC"})
-_UNDECODABLE = {b"T": (">Q", 8), b"d": (">d", 8), b"f": (">f", 4)}
-_FAR_TIMESTAMP = b"T" + struct.pack(">Q", 1 << 48)
 
 _read: Callable[[Any], Any] = operator.attrgetter(*Properties._fields)
-_Decode = Callable[[bytes, int], tuple[Any, int]]
-
-
-class _Decoder(Protocol):
-    decode_value: _Decode
+_DecodeTable = Callable[[bytes, int], tuple[dict[Any, Any], int]]
 
 
 def properties_of(sent: pika.BasicProperties) -> Properties:
@@ -39,51 +35,72 @@ def basic_properties(properties: Properties, own_headers: Mapping[str, Any]) -> 
     return pika.BasicProperties(**{**properties._asdict(), "headers": headers or None}, delivery_mode=2)
 
 
-def _portable_headers(headers: Mapping[str, Any]) -> dict[str, Any]:
-    kept: dict[str, Any] = {}
+def _portable_headers(headers: Mapping[Any, Any]) -> dict[Any, Any]:
+    kept: dict[Any, Any] = {}
     room = MAX_HEADER_BYTES
-    for name, value in headers.items():
-        portable = _portable(value)
-        room -= pika_data.encode_table([], {name: portable})
-        if room >= 0 and name not in _NOT_COPIED:
-            kept[name] = portable
+    for name, value in _portable(dict(headers)).items():
+        size = pika_data.encode_table([], {name: value})
+        if size <= room and name not in _NOT_COPIED:
+            kept[name] = value
+            room -= size
     return kept
 
 
-def _portable(value: Any) -> Any:
-    """A value that pika can encode: what it cannot becomes text."""
-    if isinstance(value, dict):
-        return {name: _portable(inner) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [_portable(inner) for inner in value]
-    if isinstance(value, (float, Decimal)) or (isinstance(value, int) and not -(1 << 63) <= value < 1 << 63):
-        return str(value)
-    return value
+def _portable(value: Any, depth: int = 0) -> Any:
+    """A value that pika can encode: what it cannot becomes text, and what is nested too deep None.
 
-
-def guard_decoder(decoder: _Decoder = pika_data) -> None:  # type: ignore[assignment]
-    """Keep header values that pika cannot represent from killing the connection, again and again.
-
-    pika 1.4.4 raises on a timestamp past the year 9999 (https://github.com/pika/pika/issues/1698) and on a float that
-    is NaN or infinite; the broker then redelivers the message to the next connection. Such a value becomes a plain
-    number. Does nothing where pika has a fix of its own, or where the guard is on already.
+    An entry whose name it cannot encode is left out. Never raises: the message could never be dead-lettered.
     """
-    decode: _Decode = decoder.decode_value
+    if isinstance(value, (dict, list)):
+        if depth > tolerant_table.MAX_DEPTH:
+            return None
+        if isinstance(value, list):
+            return [_portable(inner, depth + 1) for inner in value]
+        encode_name = pika_data.encode_short_string
+        return {name: _portable(inner, depth + 1) for name, inner in value.items() if _can(encode_name, name)}
+    # pika rounds a Decimal without a word.
+    return value if not isinstance(value, Decimal) and _can(pika_data.encode_value, value) else _text(value)
+
+
+def _can(encode: Callable[[list[bytes], Any], int], value: Any) -> bool:
     try:
-        decode(_FAR_TIMESTAMP, 0)
-    except (ValueError, OverflowError, OSError):
-        decoder.decode_value = _guarded(decode)
+        encode([], value)
+    except Exception:  # struct.error, OverflowError, UnicodeEncodeError, pika's own: it checks little
+        return False
+    return True
 
 
-def _guarded(decode: _Decode) -> _Decode:
-    def decode_value(encoded: bytes, offset: int) -> tuple[Any, int]:
+def _text(value: Any) -> str:
+    try:
+        text = str(value)
+    except Exception:  # such as an int of more than 4300 digits
+        text = f"<{type(value).__name__}>"
+    return text.encode(errors="backslashreplace").decode()
+
+
+def guard_decoder() -> None:
+    """Keep a message's headers from ending the connection, and the next one when they are redelivered, and so on.
+
+    pika 1.4.4 raises on a timestamp past the year 9999 (https://github.com/pika/pika/issues/1698), on a float that is
+    not finite, and on nesting deeper than Python's stack; RabbitMQ passes all of them on. Where pika fails on a table,
+    or loses its end, the table is decoded by `tolerant_table`. Does nothing where the guard is on already.
+    """
+    # In `spec`, not in `pika.data`: there pika calls itself, and each level of a deep nesting would catch for the next.
+    if spec.data is pika_data:  # type: ignore[attr-defined]
+        guarded = ModuleType(pika_data.__name__)
+        vars(guarded).update(vars(pika_data), decode_table=_guarded(pika_data.decode_table))
+        spec.data = guarded  # type: ignore[attr-defined]
+
+
+def _guarded(decode: _DecodeTable) -> _DecodeTable:
+    def decode_table(encoded: bytes, offset: int) -> tuple[dict[Any, Any], int]:
         try:
-            return decode(encoded, offset)
-        except (ValueError, OverflowError, OSError):
-            kind = encoded[offset : offset + 1]
-            if kind not in _UNDECODABLE:
-                raise
-            form, size = _UNDECODABLE[kind]
-            return struct.unpack_from(form, encoded, offset + 1)[0], offset + 1 + size
+            table, end = decode(encoded, offset)
+        except Exception:  # RecursionError too
+            return tolerant_table.decode(encoded, offset)
+        # pika follows a string's length out of the table, and would read the next property from there.
+        if end != tolerant_table.end_of(encoded, offset):
+            return tolerant_table.decode(encoded, offset)
+        return table, end
 
-    return decode_value
+    return decode_table

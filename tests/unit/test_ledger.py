@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -51,3 +53,16 @@ def test_what_lies_beyond_a_held_tag_is_acked_alone() -> None:
     assert ledger.settle([1, 2, 4, 5]) == [(2, True), (4, False), (5, False)]
     assert ledger.settle([3]) == [(3, True)]
     assert ledger.settle([6]) == [(6, True)]
+
+
+def test_memory_stays_bounded_behind_a_held_tag() -> None:
+    ledger, last = Ledger(), 1_000_001
+    tracemalloc.start()
+    for first in range(2, last, 500):
+        assert len(ledger.settle(range(first, first + 500))) == 500
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak_bytes < 1_000_000
+    assert ledger.settle([1]) == [(1, True)]
+    assert ledger.settle([last + 1, last + 2]) == [(last + 2, True)]
+    assert ledger.settled == last + 2
