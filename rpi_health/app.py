@@ -30,7 +30,7 @@ def make_consumer(
         patient: wait for broker and database for ever at the start, instead of raising after `startup_timeout`.
         observe: called with the payloads of each batch.
     """
-    engine = database.create_engine(config.database_url, writer=True)
+    engine = database.create_engine(config.database_url, writer=True, must_exist=True)
     limits = Limits(
         queue=config.queue,
         batch_size=config.batch_size,

@@ -7,11 +7,13 @@ Knows drivers, connection options and transaction modes; not what is read or wri
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import sqlite3
 import threading
 import time
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import sqlalchemy as sa
 from sqlalchemy import orm
@@ -57,6 +59,8 @@ _OPTIONS = {
     "mariadb+mysqldb": _MYSQL,
 }
 
+_FILE = "rpi_health_file"  # where a connection notes which file it has opened
+
 # Strict for every table: a value that does not fit is an error, never cut in silence. Times are UTC.
 _MYSQL_SESSION = (
     "SET SESSION time_zone = '+00:00', sql_mode = 'STRICT_ALL_TABLES,STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION'"
@@ -95,12 +99,15 @@ def _in_memory(url: sa.URL) -> bool:
     return not database.strip() or ":memory:" in database or url.query.get("mode") == "memory" or database == "file:"
 
 
-def create_engine(url: str | sa.URL, *, writer: bool = False) -> sa.Engine:
+def create_engine(url: str | sa.URL, *, writer: bool = False, must_exist: bool = False) -> sa.Engine:
     """Make an engine. No connection is opened yet, and no folder or file is made.
 
     Args:
         url: `postgresql://`, `postgres://`, `mysql://` and `mariadb://` get a driver; one that is named stays.
-        writer: whether its transactions write. On SQLite they then start with BEGIN IMMEDIATE.
+        writer: whether its transactions write. On SQLite they then start with BEGIN IMMEDIATE, and raise a
+            `DatabaseError` where the file was deleted or replaced since the connection was opened.
+        must_exist: whether a writer's connection to an SQLite file that is missing raises `DatabaseMisconfigured`,
+            rather than making an empty one.
 
     Raises:
         ConfigurationError: the URL is not usable.
@@ -110,16 +117,21 @@ def create_engine(url: str | sa.URL, *, writer: bool = False) -> sa.Engine:
     backend = parsed.get_backend_name()
     server_options = {"pool_pre_ping": True, "isolation_level": "READ COMMITTED"}
     try:
+        limits = _connecting_limits(parsed)
         # Parameters are what devices sent: they belong neither in a log nor in a traceback.
-        engine = sa.create_engine(parsed, hide_parameters=True, **({} if backend == "sqlite" else server_options))
+        engine = sa.create_engine(
+            parsed, hide_parameters=True, connect_args=limits, **({} if backend == "sqlite" else server_options)
+        )
     except ImportError as error:
         raise errors.DatabaseMisconfigured(_missing_driver(parsed, error)) from error
     except (sa.exc.ArgumentError, ValueError, TypeError):
         raise errors.ConfigurationError(_unusable(parsed)) from None
     if backend == "sqlite":
         _set_up_sqlite(engine, writer)
+        if writer:
+            _watch_sqlite_file(engine, must_exist)
     elif backend in ("mysql", "mariadb"):
-        sa.event.listen(engine, "connect", _set_up_mysql)
+        _set_up_mysql(engine, limits)
     return engine
 
 
@@ -135,11 +147,28 @@ def _missing_driver(url: sa.URL, error: ImportError) -> str:
     return f"The driver for {shown(url)} cannot be loaded ({' '.join(str(error).split())}): {cure}"
 
 
-def _set_up_mysql(connection: Any, _record: object) -> None:
-    with contextlib.closing(connection.cursor()) as cursor:
-        cursor.execute(_MYSQL_SESSION)
-    # PyMySQL's own socket: it has the option for keepalives on, but no way to say how often.
-    _keep_alive(getattr(connection, "_sock", None))
+def _connecting_limits(url: sa.URL) -> dict[str, int]:
+    """PyMySQL's limits, in seconds, on waiting for the server until a connection is set up.
+
+    Its connect_timeout ends with the TCP handshake, which the kernel of a server that hangs still answers.
+    """
+    if not url.drivername.endswith("+pymysql"):
+        return {}
+    names = {"read_timeout", "write_timeout"} - set(url.query)
+    return dict.fromkeys(names, int(str(url.query["connect_timeout"])))
+
+
+def _set_up_mysql(engine: sa.Engine, limits: dict[str, int]) -> None:
+    @sa.event.listens_for(engine, "connect")
+    def set_up(connection: Any, _record: object) -> None:
+        with contextlib.closing(connection.cursor()) as cursor:
+            cursor.execute(_MYSQL_SESSION)
+        # PyMySQL's own socket: it has the option for keepalives on, but no way to say how often.
+        _keep_alive(getattr(connection, "_sock", None))
+        # From here on a statement may take its time, and keepalives tell whether the server is still there.
+        for name in limits:
+            if hasattr(connection, f"_{name}"):
+                setattr(connection, f"_{name}", None)
 
 
 def _keep_alive(sock: Any) -> None:
@@ -184,6 +213,65 @@ def _set_up_sqlite(engine: sa.Engine, writer: bool) -> None:
         except BaseException:
             connection.close()
             raise
+
+
+def _watch_sqlite_file(engine: sa.Engine, must_exist: bool) -> None:
+    """Let nothing be committed to a file that has lost its name, where nobody would ever find it.
+
+    Another one may have the name by then: the connection is given up, and the next one opens what is there.
+    """
+    file = _sqlite_file(engine.url)
+    which = f"The file of the database {shown(engine.url)}"
+    missing = f"{which} is missing, deleted or moved away: put it back, or run `rpi-health init-db`"
+    replaced = f"{which} was replaced: the same may succeed with the new one"
+
+    @sa.event.listens_for(engine, "do_connect")
+    def note_file(_dialect: object, record: sa.pool.ConnectionPoolEntry, _args: object, _options: object) -> None:
+        # Before it is opened: if it is replaced in between, the first transaction finds that out.
+        record.info[_FILE] = _identity(file)
+        if must_exist and record.info[_FILE] is None:
+            raise errors.DatabaseMisconfigured(missing)
+
+    begin = engine.dialect.do_begin
+
+    def do_begin(connection: sa.PoolProxiedConnection) -> None:
+        found = _identity(file)
+        opened = connection.info[_FILE] = connection.info[_FILE] or found  # which it made, if there was none
+        if found is None or found != opened:
+            _leave_complete(connection)
+            raise errors.DatabaseMisconfigured(missing) if found is None else errors.DatabaseUnavailable(replaced)
+        begin(connection)
+
+    dialect: Any = engine.dialect
+    dialect.do_begin = do_begin
+
+
+def _sqlite_file(url: sa.URL) -> str:
+    """The absolute path of the file that a URL names."""
+    database = url.database or ""
+    if "uri" in url.query and database.startswith("file:"):
+        database = unquote(urlsplit(database).path)
+    return os.path.abspath(database)
+
+
+def _identity(file: str) -> tuple[int, int] | None:
+    """What a file keeps when it is moved, and shares with no other; None without a file."""
+    try:
+        found = os.stat(file)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _leave_complete(connection: sa.PoolProxiedConnection) -> None:
+    """Move what was committed out of the log, then give the connection up.
+
+    The log is found by its name. To another file that has the name now it would be damage, and the one that was
+    moved away would lack what is in it.
+    """
+    with contextlib.suppress(sqlite3.Error), contextlib.closing(connection.cursor()) as cursor:
+        cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.invalidate()
 
 
 def _use_wal(connection: sqlite3.Connection, timeout_s: float) -> None:

@@ -59,6 +59,7 @@ _SQLSTATE = {
     "23": _REFUSED,
     "23502": _COLUMN,
     "54": _REFUSED,
+    "P0001": _REFUSED,  # RAISE EXCEPTION: a trigger has judged the row
 }
 
 # A refused connection has no SQLSTATE in psycopg. A server in another language than English ends up as _AWAY.
@@ -79,8 +80,9 @@ _ERRNO: dict[int, _Verdict] = {
     **dict.fromkeys((1048, 1364), _COLUMN),
     1451: _DEPENDENT,
     3730: _DEPENDENT,
-    # 4025, MariaDB's CHECK on JSON, is an OperationalError; 1153 is a batch beyond max_allowed_packet: halves may fit.
-    **dict.fromkeys((1022, 1062, 1118, 1153, 1264, 1265, 1292, 1300, 1366, 1367, 1406), _REFUSED),
+    # 4025, MariaDB's CHECK on JSON, is an OperationalError; 1153 is a batch beyond max_allowed_packet: halves may fit;
+    # 1644 is SIGNAL: a trigger has judged the row.
+    **dict.fromkeys((1022, 1062, 1118, 1153, 1264, 1265, 1292, 1300, 1366, 1367, 1406, 1644), _REFUSED),
     **dict.fromkeys((1411, 1690, 3140, 3141, 3157, 3819, 4025), _REFUSED),
 }
 

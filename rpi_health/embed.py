@@ -6,6 +6,7 @@ Nothing heavy is imported until one of the doors is used.
 from __future__ import annotations
 
 import atexit
+import functools
 import logging
 import os
 import signal
@@ -61,6 +62,8 @@ class ConsumerHandle:
 
         Returns: whether the consumer has ended.
         """
+        if not self._thread.is_alive():
+            return True  # also in a fork, where the consumer's locks and sockets are those of the parent's threads
         self._consumer.stop()
         self.join(self._stop_timeout_s if timeout is None else timeout)
         return not self._thread.is_alive()
@@ -87,7 +90,8 @@ def start_consumer_thread(**settings: Any) -> ConsumerHandle:
     """Start the consumer on a thread of its own and return at once.
 
     It waits for broker and database for as long as it takes, installs no signal handlers, and sets up no logging. Where
-    one runs in this process already, that one is returned. It is stopped in good order when the interpreter ends.
+    one runs in this process already, that one is returned. It is stopped in good order when the interpreter ends. A
+    fork has no consumer until it starts its own.
 
     Args:
         settings: over environment and config file, by name: `amqp_url`, `database_url`, `queue` …
@@ -96,13 +100,33 @@ def start_consumer_thread(**settings: Any) -> ConsumerHandle:
         ConfigurationError: a setting is missing or wrong.
     """
     global _running
+    _install_hooks()
     with _starting:
         if _running is None or not _running.is_alive():
             config = _configured(settings)
             handle = ConsumerHandle(_make(config, patient=True), config.drain_timeout_s, log_failure=True)
-            atexit.register(handle.stop)
             _running = handle._start()
         return _running
+
+
+@functools.cache
+def _install_hooks() -> None:
+    atexit.register(_stop_at_exit)
+    os.register_at_fork(after_in_child=_forget_parent)
+
+
+def _stop_at_exit() -> None:
+    if _running is not None:
+        _running.stop()
+
+
+def _forget_parent() -> None:
+    """Start anew in a fork: its parent's consumer does not run here, and a lock may be held by a thread that does not.
+
+    A web server that forks its workers after it has loaded the application is a case of this.
+    """
+    global _running, _starting
+    _running, _starting = None, threading.Lock()
 
 
 def rabbit_consumer(**settings: Any) -> None:

@@ -91,10 +91,11 @@ class Store:
         self._in_transaction(lambda connection: connection.execute(statement))
 
     def close(self) -> None:
-        """Close the connection. The store may be used again."""
+        """Close the connection, and those that the engine keeps. The store may be used again."""
         if self._open is not None:
             self._open.close()
             self._open = None
+        self._engine.dispose()
 
     def _in_transaction(self, work: Callable[[sa.Connection], object]) -> None:
         try:

@@ -11,13 +11,20 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from rpi_health import config, errors, migrations
-from rpi_health.database import DeviceStatus, SessionLocal, create_engine, parse_url
+from rpi_health.database import DeviceHistory, DeviceStatus, SessionLocal, create_engine, parse_url
+from tests.amqp import Amqp
+from tests.command import Cli
+from tests.consuming import Consuming
+from tests.reports import count_rows
 from tests.schema import scalars
+from tests.waiting import wait_until
+from tools.servers import MariaDB
 
 PASSWORD = "s3cr%40t"
 
@@ -256,6 +263,131 @@ def test_file_of_another_program_is_opened_when_its_writer_has_finished(tmp_path
         finish.start()
         assert scalars(f"sqlite:///{file}", "PRAGMA journal_mode") == ["wal"]
         finish.join()
+
+
+# ── SQLite's file ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def file(sqlite_url: str) -> Path:
+    return Path(sqlite_url.removeprefix("sqlite:///"))
+
+
+def remove(file: Path) -> None:
+    for path in file.parent.glob(f"{file.name}*"):
+        path.unlink()
+
+
+def assert_next_transaction_raises(
+    connection: sa.Connection, expected: type[errors.DatabaseError], message: str
+) -> None:
+    with pytest.raises(expected, match=message):
+        connection.begin()
+
+
+def test_file_that_was_deleted_takes_no_more_writes(writer: sa.Engine, file: Path) -> None:
+    with writer.connect() as connection:
+        with connection.begin():
+            add(connection, "pi-1")
+        remove(file)
+        assert_next_transaction_raises(connection, errors.DatabaseMisconfigured, r"missing.*put it back.*init-db")
+    assert list(file.parent.iterdir()) == []
+
+
+def test_deleted_file_is_not_made_again_by_who_wants_it_to_exist(writer: sa.Engine, file: Path) -> None:
+    engine = create_engine(writer.url, writer=True, must_exist=True)
+    with engine.begin() as connection:
+        add(connection, "pi-1")
+    remove(file)
+    for _ in range(2):
+        with pytest.raises(errors.DatabaseMisconfigured, match=r"missing.*put it back.*init-db"), engine.begin():
+            pass
+    assert not file.exists()
+    migrations.upgrade(str(engine.url))
+    with engine.begin() as connection:
+        add(connection, "pi-2")
+        assert count(connection) == 1
+    engine.dispose()
+
+
+def test_file_that_is_reached_by_a_uri_is_watched_as_well(writer: sa.Engine, file: Path) -> None:
+    engine = create_engine(f"sqlite:///file:{file}?uri=true&mode=rwc", writer=True, must_exist=True)
+    with engine.connect() as connection:
+        with connection.begin():
+            add(connection, "pi-1")
+        remove(file)
+        assert_next_transaction_raises(connection, errors.DatabaseMisconfigured, "is missing")
+    with pytest.raises(errors.DatabaseMisconfigured, match="is missing"):
+        engine.connect()
+    engine.dispose()
+
+
+def test_file_that_was_replaced_is_opened_anew_and_neither_it_nor_the_old_one_is_damaged(
+    writer: sa.Engine, file: Path, tmp_path: Path
+) -> None:
+    other, old = tmp_path / "other.db", tmp_path / "old.db"
+    migrations.upgrade(f"sqlite:///{other}")
+    with writer.connect() as connection:
+        for number in range(300):
+            with connection.begin():
+                add(connection, f"pi-{number}")
+        file.rename(old)
+        other.rename(file)
+        assert_next_transaction_raises(connection, errors.DatabaseUnavailable, "replaced")
+    with writer.begin() as connection:
+        assert count(connection) == 0
+        add(connection, "pi")
+    assert scalars(str(writer.url), "PRAGMA integrity_check") == ["ok"]
+    # What was committed before is in the file that was moved away, not in the log that it left behind.
+    assert scalars(f"sqlite:///{old}", "SELECT count(*) FROM device_status") == [300]
+    assert scalars(f"sqlite:///{old}", "PRAGMA integrity_check") == ["ok"]
+
+
+def test_file_that_was_moved_away_and_back_is_the_same(writer: sa.Engine, file: Path) -> None:
+    with writer.connect() as connection:
+        with connection.begin():
+            add(connection, "pi-1")
+        file.rename(file.with_suffix(".away"))
+        file.with_suffix(".away").rename(file)
+        with connection.begin():
+            add(connection, "pi-2")
+            assert count(connection) == 2
+
+
+def test_consumer_whose_file_was_deleted_holds_the_messages_until_there_is_one(
+    amqp: Amqp, sqlite_url: str, file: Path, cli: Cli
+) -> None:
+    env = {**amqp.env, "RPI_HEALTH_DATABASE_URL": sqlite_url, "RPI_HEALTH_DATABASE_RETRY_MAX_DELAY": "0.5s"}
+    assert cli("init-db", env=env).returncode == 0
+    amqp.publish([dated(0)])
+    consumer = Consuming(cli, env)
+    wait_until(lambda: count_rows(sqlite_url, DeviceHistory) == 1, 30, "the first report")
+    remove(file)
+    amqp.publish([dated(number) for number in range(1, 101)])
+    assert "rpi-health init-db" in consumer.wait_for("database_held")["message"]
+    assert (amqp.counts()[1], list(file.parent.glob("fleet.db*"))) == (100, [])
+    assert cli("init-db", env=env).returncode == 0
+    consumer.wait_for("database_back")
+    wait_until(lambda: count_rows(sqlite_url, DeviceHistory) == 100, 30, "the reports that were held")
+    assert consumer.stop()["dead_lettered"] == 0
+    assert amqp.counts() == (0, 0)
+
+
+def dated(number: int) -> dict[str, Any]:
+    return {"id": f"pi-{number % 10}", "cpu_percent": number, "timestamp": 1_790_000_000 + number}
+
+
+def test_consumer_of_a_mariadb_that_is_frozen_at_the_start_gives_up(
+    amqp: Amqp, mariadb: MariaDB, mariadb_url: str, cli: Cli
+) -> None:
+    env = {**amqp.env, "RPI_HEALTH_DATABASE_URL": mariadb_url}
+    assert cli("init-db", env=env).returncode == 0
+    mariadb.freeze()
+    try:
+        done = cli("consume", env=env, timeout_s=20)
+    finally:
+        mariadb.thaw()
+    assert done.returncode == 5, done.stderr
 
 
 # ── SessionLocal ──────────────────────────────────────────────────────────────────────────────────────────────────────

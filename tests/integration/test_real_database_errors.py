@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from rpi_health.database import create_engine
+from rpi_health.database import CONNECT_TIMEOUT_S, create_engine
 from rpi_health.database_errors import translate
 from rpi_health.errors import DatabaseError, DatabaseMisconfigured, DatabaseUnavailable, DataRefused
 from tools.servers import MariaDB, PostgreSQL
@@ -110,6 +111,23 @@ def test_column_that_somebody_added_as_not_null_dead_letters_no_report(engine: s
 def test_half_a_surrogate_pair_is_refused_data(engine: sa.Engine, text: str) -> None:
     insert = "INSERT INTO device (id, name) VALUES (1, :text)"
     fails(engine, DataRefused, lambda: execute(engine, insert, text=text))
+
+
+REFUSE = {
+    "sqlite": "CREATE TRIGGER picky BEFORE INSERT ON device BEGIN SELECT RAISE(ABORT, 'not this one'); END",
+    "mysql": "CREATE TRIGGER picky BEFORE INSERT ON device FOR EACH ROW"
+    " SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'not this one'",
+    "postgresql": """
+        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN RAISE EXCEPTION 'not this one'; END $$;
+        CREATE TRIGGER picky BEFORE INSERT ON device FOR EACH ROW EXECUTE FUNCTION refuse()
+    """,
+}
+
+
+def test_trigger_that_raises_refuses_the_data(engine: sa.Engine) -> None:
+    execute(engine, REFUSE[engine.dialect.name])
+    fails(engine, DataRefused, lambda: execute(engine, "INSERT INTO device (id, name) VALUES (1, 'one')"))
 
 
 def test_integer_out_of_range_is_refused_data(engine: sa.Engine) -> None:
@@ -302,6 +320,26 @@ def test_mariadb_statement_that_took_too_long(maria: sa.Engine) -> None:
 @pytest.mark.parametrize("statement", ["UPDATE device SET id = 99999999999", "UPDATE device SET name = 1 / 'x'"])
 def test_mariadb_value_that_does_not_convert(maria: sa.Engine, statement: str) -> None:
     fails(maria, DataRefused, lambda: execute(maria, statement))
+
+
+def test_mariadb_that_is_frozen_while_we_connect_is_given_up(maria: sa.Engine, mariadb: MariaDB) -> None:
+    mariadb.freeze()
+    try:
+        began = time.monotonic()
+        fails(maria, DatabaseUnavailable, lambda: connect_to(url_of(maria)))
+        assert time.monotonic() - began < 2 * CONNECT_TIMEOUT_S
+    finally:
+        mariadb.thaw()
+
+
+def test_mariadb_that_takes_long_over_a_statement_is_waited_for(maria: sa.Engine) -> None:
+    with opened(url_of(maria, query={"connect_timeout": "1"})) as engine:
+        execute(engine, "SELECT sleep(2)")
+
+
+def test_limit_of_the_url_on_a_statement_is_kept(maria: sa.Engine) -> None:
+    with opened(url_of(maria, query={"read_timeout": "1"})) as engine:
+        fails(engine, DatabaseUnavailable, lambda: execute(engine, "SELECT sleep(5)"))
 
 
 # ── SQLite ────────────────────────────────────────────────────────────────────────────────────────────────────────────

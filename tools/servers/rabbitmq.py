@@ -5,6 +5,7 @@ Knows no AMQP beyond the broker's greeting.
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import json
 import re
@@ -80,8 +81,20 @@ class RabbitMQ(Server):
             self._start_epmd()
         super().start()
 
+    def kill(self) -> None:
+        """SIGKILL, between two instructions, but with the queues' definitions written out.
+
+        RabbitMQ 3.10 answers a declaration up to two seconds before its Mnesia has written it: killed in that time, it
+        forgets the queue together with the messages that it has confirmed (3 of 47 queues, killed right after the first
+        confirm). That is not the fault that tests mean to cause.
+        """
+        if self._greets():
+            with contextlib.suppress(ServerError):
+                self.ctl("eval", "mnesia:sync_log().", timeout_s=10)
+        self._kill()
+
     def close(self) -> None:
-        self.kill()
+        self._kill()
         if self._epmd is not None:
             self._epmd.kill()
         super().close()
@@ -129,8 +142,14 @@ class RabbitMQ(Server):
     def _command(self) -> Sequence[object]:
         return [find_script("rabbitmq-server")]
 
-    def _ready(self) -> bool:
+    def _greets(self) -> bool:
         return greets("127.0.0.1", self.port)
+
+    def _ready(self) -> bool:
+        if not self._greets():
+            return False
+        self.ctl("await_startup")  # the node greets some milliseconds before rabbitmqctl may ask it things
+        return True
 
     def _env(self) -> dict[str, str]:
         loopback = "-kernel inet_dist_use_interface {127,0,0,1}"

@@ -74,10 +74,10 @@ class Server:
         try:
             wait_until(self._serves, self.start_timeout_s, f"{self.name} to serve")
         except TimeoutError as error:
-            self.kill()
+            self._kill()
             raise self._error(str(error)) from error
         except BaseException:  # also an interrupted start leaves no process
-            self.kill()
+            self._kill()
             raise
 
     def stop(self) -> None:
@@ -94,9 +94,8 @@ class Server:
         self.start()
 
     def kill(self) -> None:
-        """SIGKILL, as a power cut would end it (what was written to the disk cache is kept). Running or not."""
-        if self._process is not None:
-            self._process.kill()
+        """SIGKILL, between two instructions. What it had given to the kernel to write is kept. Running or not."""
+        self._kill()
 
     def freeze(self) -> None:
         """Stop its processes from running at all: its sockets stay open, and nothing answers."""
@@ -114,7 +113,7 @@ class Server:
 
     def close(self) -> None:
         """Kill it and remove its folder. Not gracefully: nobody will read that data."""
-        self.kill()
+        self._kill()
         self._folder.cleanup()
 
     def __enter__(self: Self) -> Self:
@@ -152,19 +151,26 @@ class Server:
     def _run(
         self, command: Sequence[object], *, stdin: str = "", user: str | None = None, timeout_s: float = 120.0
     ) -> str:
-        """The standard output of a program that must succeed."""
+        """The standard output of a program that must succeed.
+
+        Raises:
+            ServerError: it did not, or took longer than `timeout_s`.
+        """
         words = [str(word) for word in command]
-        done = subprocess.run(
-            words,
-            input=stdin,
-            env=self._env(),
-            cwd=self.folder,
-            timeout=timeout_s,
-            capture_output=True,
-            text=True,
-            check=False,
-            **identity(user),
-        )
+        try:
+            done = subprocess.run(
+                words,
+                input=stdin,
+                env=self._env(),
+                cwd=self.folder,
+                timeout=timeout_s,
+                capture_output=True,
+                text=True,
+                check=False,
+                **identity(user),
+            )
+        except subprocess.TimeoutExpired as error:
+            raise ServerError(f"{' '.join(words)}: no answer in {timeout_s:g} s") from error
         if done.returncode != 0:
             raise ServerError(f"{' '.join(words)}: exit status {done.returncode}\n{done.stdout}{done.stderr}".rstrip())
         return str(done.stdout)
@@ -176,8 +182,12 @@ class Server:
         try:
             self._process.end(signal_number, self.stop_timeout_s)
         except TimeoutError as error:
-            self.kill()
+            self._kill()
             raise self._error(str(error)) from error
+
+    def _kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
 
     def _serves(self) -> bool:
         if not self.is_running:
