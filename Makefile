@@ -21,7 +21,7 @@ demo: $(RUNTIME)  ## show a simulated fleet of twenty Pis, from the queue to the
 test:  ## install the servers that the tests need, and run all checks and tests
 	@$(PYTHON) -m tools.install test
 	@$(MAKE) --no-print-directory lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 3 --dist worksteal
 	$(BIN)/python -m tools.unit_matrix
 
 lint: $(DEVELOPMENT)  ## check format, style, types and the layers of the package

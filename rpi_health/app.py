@@ -11,6 +11,7 @@ from rpi_health.config import Config
 from rpi_health.consumer import Consumer, Limits
 from rpi_health.delivery import Letter
 from rpi_health.device import Device
+from rpi_health.failpoints import Failpoints, parse
 from rpi_health.store import Store
 
 
@@ -43,11 +44,18 @@ def make_consumer(
         database_retry_limit_s=config.database_retry_max_delay_s,
         park_after_s=config.park_after_s,
     )
+    connect: Callable[[], Any] = _broker(config).connect
+    store: Any = Store(engine)
+    publish = _dead_letter_publisher(config)
+    if config.failpoints is not None:
+        failpoints = Failpoints(parse(config.failpoints))
+        connect, publish = failpoints.around_connect(connect), failpoints.around_publish(publish)
+        store = failpoints.around_store(store, engine)
     return Consumer(
-        connect=_broker(config).connect,
-        store=Store(engine),
+        connect=connect,
+        store=store,
         check_database=lambda: migrations.check(engine),
-        publish=_dead_letter_publisher(config),
+        publish=publish,
         limits=limits,
         observe=observe,
     )

@@ -33,7 +33,15 @@ from rpi_health import notices, urls
 from rpi_health.durations import parse_duration_s
 from rpi_health.errors import ConfigurationError
 from rpi_health.notices import Notice
-from rpi_health.settings import BY_NAME, CONFIG_FILE, DEFAULT_AMQP_URL, SETTINGS, Setting
+from rpi_health.settings import (
+    BY_NAME,
+    CONFIG_FILE,
+    DEFAULT_AMQP_URL,
+    FAILPOINTS,
+    FAILPOINTS_ALLOWED,
+    SETTINGS,
+    Setting,
+)
 from rpi_health.urls import MASK
 
 if sys.version_info >= (3, 11):
@@ -143,6 +151,7 @@ class Config(BaseModel):
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
     _notices: tuple[Notice, ...] = PrivateAttr(default=())
     _config_file: Optional[Path] = PrivateAttr(default=None)
+    _failpoints: Optional[str] = PrivateAttr(default=None)
 
     @field_validator("amqp_urls")
     @classmethod
@@ -186,6 +195,11 @@ class Config(BaseModel):
     def config_file(self) -> Optional[Path]:
         """The config file that was read, if any."""
         return self._config_file
+
+    @property
+    def failpoints(self) -> Optional[str]:
+        """Faults that a test asks for; see `failpoints`. No setting: a variable that another one must allow."""
+        return self._failpoints
 
     @property
     def secrets(self) -> frozenset[str]:
@@ -243,6 +257,7 @@ def read(
     from_flags = _flag_layer(flags or {}, problems)
     from_environment = _environment_layer(environ, from_flags, problems)
     path, from_file = _file_layer(config_file, environ, problems)
+    failpoints = _failpoints(environ, problems)
     given = ChainMap(from_flags, from_environment, from_file)
     config = _validated(given, problems)
     if config is None or problems:
@@ -250,6 +265,7 @@ def read(
     config._origins = {name: value.origin for name, value in given.items()}
     config._notices = (*notices.unknown_variables(environ), *notices.default_credentials(config.amqp_urls))
     config._config_file = path
+    config._failpoints = failpoints
     return config
 
 
@@ -339,6 +355,13 @@ def _config_file(named: str | os.PathLike[str] | None, environ: Mapping[str, str
 def _expanded(path: str | os.PathLike[str]) -> Path:
     # os.path, whose expanduser() leaves a ~ that it cannot expand where Path.expanduser() raises a RuntimeError.
     return Path(os.path.expanduser(path))
+
+
+def _failpoints(environ: Mapping[str, str], problems: list[str]) -> Optional[str]:
+    failpoints = environ.get(FAILPOINTS)
+    if failpoints and environ.get(FAILPOINTS_ALLOWED) != "1":
+        problems.append(f"{FAILPOINTS} makes the consumer fail on purpose: unset it, or set {FAILPOINTS_ALLOWED}=1")
+    return failpoints or None
 
 
 def _validated(given: Mapping[str, _Given], problems: list[str]) -> Optional[Config]:

@@ -10,11 +10,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from rpi_health.settings import CONFIG_FILE, DEFAULT_PASSWORD, DEFAULT_USERNAME, ENVIRONMENT_PREFIX, SETTINGS
+from rpi_health.settings import (
+    CONFIG_FILE,
+    DEFAULT_PASSWORD,
+    DEFAULT_USERNAME,
+    ENVIRONMENT_PREFIX,
+    FAILPOINTS,
+    FAILPOINTS_ALLOWED,
+    SETTINGS,
+)
 from rpi_health.urls import is_local
-
-#: Variables that make tests fail at chosen places. They are no settings.
-_FAILPOINT_PREFIX = ENVIRONMENT_PREFIX + "FAILPOINT"
 
 
 class Notice(NamedTuple):
@@ -27,10 +32,10 @@ class Notice(NamedTuple):
 
 def unknown_variables(names: Iterable[str]) -> Iterator[Notice]:
     """A notice for each variable that looks like a setting and is none."""
-    known = {CONFIG_FILE.environment, *(setting.environment for setting in SETTINGS)}
+    known = {CONFIG_FILE.environment, FAILPOINTS, FAILPOINTS_ALLOWED, *(setting.environment for setting in SETTINGS)}
     known |= {setting.file_environment for setting in SETTINGS if setting.from_file}
     for name in sorted(set(names) - known):
-        if name.startswith(ENVIRONMENT_PREFIX) and not name.startswith(_FAILPOINT_PREFIX):
+        if name.startswith(ENVIRONMENT_PREFIX):
             close = difflib.get_close_matches(name, sorted(known), n=1)
             hint = {"did_you_mean": close[0]} if close else {}
             yield Notice("unknown_variable", "unknown environment variable ignored", {"variable": name, **hint})

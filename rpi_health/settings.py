@@ -10,6 +10,9 @@ from dataclasses import dataclass
 
 ENVIRONMENT_PREFIX = "RPI_HEALTH_"
 
+#: Makes the consumer fail on purpose, for tests, and what has to be `1` for that. No settings: nothing else sets them.
+FAILPOINTS, FAILPOINTS_ALLOWED = "RPI_HEALTH_FAILPOINTS", "RPI_HEALTH_FAILPOINTS_ALLOWED"
+
 #: The credentials that everyone knows: right for a first try on one's own machine only.
 DEFAULT_USERNAME, DEFAULT_PASSWORD = "athavus", "1234"
 DEFAULT_AMQP_URL = f"amqp://{DEFAULT_USERNAME}:{DEFAULT_PASSWORD}@localhost:5672/%2F"

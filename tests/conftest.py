@@ -123,3 +123,31 @@ def cli(tmp_path: Path) -> Iterator[Cli]:
     command = Cli(folder)
     yield command
     command.close()
+
+
+#: What trials record, and the heading under which it is shown.
+MEASURED = {
+    "recovered_s": "recovered s",
+    "stored": "stored",
+    "dead_lettered": "dead",
+    "sessions": "sessions",
+    "redelivered": "redelivered",
+    "stale_acks": "stale acks",
+    "database_retries": "db retries",
+    "parked": "parked",
+}
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what each trial measured. See `tests.trial`."""
+    measured = {
+        report.nodeid.split("::", 1)[1]: dict(report.user_properties)
+        for report in terminalreporter.getreports("passed")
+        if report.when == "call" and report.user_properties
+    }
+    if measured:
+        terminalreporter.section("what the trials measured")
+        terminalreporter.write_line(" ".join(f"{heading:>11}" for heading in MEASURED.values()) + "  trial")
+    for name, values in sorted(measured.items()):
+        cells = " ".join(f"{values.get(each, ''):>11}" for each in MEASURED)
+        terminalreporter.write_line(f"{cells}  {name.removeprefix('test_')}")

@@ -358,10 +358,23 @@ def test_known_variables_are_not_told(caplog: pytest.LogCaptureFixture, home: Pa
             "RPI_HEALTH_CONFIG": str(written(home / "some.toml", "")),
             "RPI_HEALTH_AMQP_URL_FILE": str(path),
             "RPI_HEALTH_QUEUE": "q",
-            "RPI_HEALTH_FAILPOINT_AFTER_COMMIT": "exit",
+            "RPI_HEALTH_FAILPOINTS": "after_commit=crash",
+            "RPI_HEALTH_FAILPOINTS_ALLOWED": "1",
         }
     )
     assert caplog.records == []
+
+
+@pytest.mark.parametrize("allowed", [{}, {"RPI_HEALTH_FAILPOINTS_ALLOWED": "yes"}], ids=["not allowed", "not by 1"])
+def test_failpoints_are_refused_unless_allowed(allowed: dict[str, str]) -> None:
+    with pytest.raises(ConfigurationError, match="unset it, or set RPI_HEALTH_FAILPOINTS_ALLOWED=1"):
+        load(environ={"RPI_HEALTH_FAILPOINTS": "after_commit=crash", **allowed})
+
+
+def test_failpoints_are_off_by_default_and_on_where_allowed() -> None:
+    allowed = {"RPI_HEALTH_FAILPOINTS_ALLOWED": "1"}
+    assert load(environ=allowed).failpoints is None
+    assert load(environ={"RPI_HEALTH_FAILPOINTS": "after_commit=crash", **allowed}).failpoints == "after_commit=crash"
 
 
 def test_read_logs_nothing_but_keeps_its_notices(caplog: pytest.LogCaptureFixture) -> None:
