@@ -23,6 +23,7 @@ class Properties(NamedTuple):
     timestamp: int | None = None
     type: str | None = None
     app_id: str | None = None
+    cluster_id: str | None = None
 
 
 class Settling(Protocol):

@@ -54,6 +54,11 @@ def is_hidden(char: str) -> bool:
     return unicodedata.category(char) != "Zs"  # blanks other than U+0020 are not "printable", but harmless
 
 
+def is_private(char: str) -> bool:
+    """Tell whether a character means what its users agreed on: it shows as something, but nobody else knows as what."""
+    return unicodedata.category(char) == "Co"
+
+
 def storable(text: str) -> str:
     """Remove what cannot be stored: controls (but tab, line feed and carriage return) and lone surrogates."""
     return _UNSTORABLE.sub("", text)

@@ -21,7 +21,6 @@ MAX_HEADER_BYTES = 16 * 1024
 _NOT_COPIED = frozenset({"CC", "BCC"})
 
 _read: Callable[[Any], Any] = operator.attrgetter(*Properties._fields)
-_DecodeTable = Callable[[bytes, int], tuple[dict[Any, Any], int]]
 
 
 def properties_of(sent: pika.BasicProperties) -> Properties:
@@ -82,25 +81,11 @@ def guard_decoder() -> None:
     """Keep a message's headers from ending the connection, and the next one when they are redelivered, and so on.
 
     pika 1.4.4 raises on a timestamp past the year 9999 (https://github.com/pika/pika/issues/1698), on a float that is
-    not finite, and on nesting deeper than Python's stack; RabbitMQ passes all of them on. Where pika fails on a table,
-    or loses its end, the table is decoded by `tolerant_table`. Does nothing where the guard is on already.
+    not finite, and on nesting deeper than Python's stack; it follows a string's length out of its table; and of each
+    other float it makes an integer. So received tables are decoded by `tolerant_table`.
     """
-    # In `spec`, not in `pika.data`: there pika calls itself, and each level of a deep nesting would catch for the next.
+    # In `spec`, which decodes what is received; what pika encodes and decodes elsewhere is its own affair.
     if spec.data is pika_data:  # type: ignore[attr-defined]
         guarded = ModuleType(pika_data.__name__)
-        vars(guarded).update(vars(pika_data), decode_table=_guarded(pika_data.decode_table))
+        vars(guarded).update(vars(pika_data), decode_table=tolerant_table.decode)
         spec.data = guarded  # type: ignore[attr-defined]
-
-
-def _guarded(decode: _DecodeTable) -> _DecodeTable:
-    def decode_table(encoded: bytes, offset: int) -> tuple[dict[Any, Any], int]:
-        try:
-            table, end = decode(encoded, offset)
-        except Exception:  # RecursionError too
-            return tolerant_table.decode(encoded, offset)
-        # pika follows a string's length out of the table, and would read the next property from there.
-        if end != tolerant_table.end_of(encoded, offset):
-            return tolerant_table.decode(encoded, offset)
-        return table, end
-
-    return decode_table

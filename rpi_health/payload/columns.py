@@ -16,6 +16,8 @@ from rpi_health.text import clean
 #: What `extra` may hold; the rest of the unknown keys is dropped, with a warning.
 MAX_EXTRA_KEYS = 256
 MAX_EXTRA_BYTES = 65_536
+#: Where the JSON of MariaDB ends, counted from `extra` itself.
+MAX_EXTRA_DEPTH = 31
 #: What `report_warnings` may hold, in lines and in characters a line.
 MAX_WARNINGS = 32
 MAX_WARNING_LENGTH = 200
@@ -142,6 +144,9 @@ def _read_extra(unknown: dict[str, Any], length: int, warnings: list[str]) -> di
     measured = length > _SURELY_FITS
     for position, (key, value) in enumerate(unknown.items()):
         problems: list[str] = []
+        if fields.is_deeper(value, MAX_EXTRA_DEPTH - 1):
+            warn(key, [f"dropped: nested deeper than {MAX_EXTRA_DEPTH - 1}"], warnings)
+            continue
         kept = fields.json_value({key: value}, 0, problems)
         if measured and kept:
             size += len(json.dumps(kept, ensure_ascii=False).encode())

@@ -16,7 +16,7 @@ from typing import Any
 from rpi_health.errors import Rejection
 from rpi_health.payload import columns, instants, jsontext
 from rpi_health.report import DEVICE_ID_LENGTH, Envelope, Report, State
-from rpi_health.text import BLANKS, has_hidden, is_hidden
+from rpi_health.text import BLANKS, is_hidden, is_private
 
 #: Pis have no clock battery: before and after these, the clock was wrong.
 EARLIEST_PLAUSIBLE = datetime(2020, 1, 1, tzinfo=timezone.utc)
@@ -88,8 +88,9 @@ def _judge_unusual_id(device_id: str, replaced: bool) -> str:
         return device_id
     if replaced and "\ufffd" in device_id:
         raise Rejection("bad_device_id", "id: invalid UTF-8")
-    if has_hidden(device_id):
-        position = next(position for position, char in enumerate(device_id) if is_hidden(char))
+    hidden = (position for position, char in enumerate(device_id) if is_hidden(char) and not is_private(char))
+    position = next(hidden, None)
+    if position is not None:
         what = f"control, bidi, zero-width or unassigned character U+{ord(device_id[position]):04X}"
         raise Rejection("bad_device_id", f"id: {what} at position {position}")
     return unicodedata.normalize("NFC", device_id)

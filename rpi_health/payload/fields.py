@@ -130,6 +130,15 @@ def json_value(value: Any, _bound: int, problems: list[str]) -> Any:
     return value
 
 
+def is_deeper(value: Any, levels: int) -> bool:
+    """Tell whether a JSON value has more than so many objects and lists inside each other."""
+    if type(value) is dict:
+        value = value.values()
+    elif type(value) is not list:
+        return False
+    return levels == 0 or any(is_deeper(element, levels - 1) for element in value)
+
+
 def without_controls(value: str, problems: list[str]) -> str:
     """Remove what cannot be stored as text."""
     stored = storable(value)

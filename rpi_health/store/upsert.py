@@ -149,7 +149,9 @@ def _staged_upsert(stage: sa.Table) -> sa.Insert:
 
 
 def _staged_history(stage: sa.Table) -> sa.Insert:
-    rows = sa.select(*(stage.c[name] for name in HISTORY_COLUMNS)).order_by(stage.c.raspberry_id, stage.c.reported_at)
+    # Of a message that is in the batch twice, the one received first is kept, as elsewhere.
+    order = (stage.c.raspberry_id, stage.c.reported_at, stage.c.received_at)
+    rows = sa.select(*(stage.c[name] for name in HISTORY_COLUMNS)).order_by(*order)
     return postgresql.insert(HISTORY).from_select(HISTORY_COLUMNS, rows).on_conflict_do_nothing()
 
 

@@ -135,7 +135,6 @@ BAD_ID = {
     "hangul_filler": '{"id":"p\u3164i"}'.encode(),
     "line_separator": '{"id":"p\u2028i"}'.encode(),
     "tag": '{"id":"pi\U000e0041"}'.encode(),
-    "private": '{"id":"pi\ue000"}'.encode(),
     "unassigned": '{"id":"pi\u0378"}'.encode(),
     "noncharacter": '{"id":"pi\uffff"}'.encode(),
     "lone_surrogate": b'{"id":"pi\\ud800"}',

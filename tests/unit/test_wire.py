@@ -89,6 +89,7 @@ def test_deep_nesting_is_cut_and_its_neighbours_are_kept(kind: bytes) -> None:
         (b"T" + struct.pack(">Q", FAR_MS), FAR_MS),
         (b"T" + b"\xff" * 8, (1 << 64) - 1),
         (b"d" + struct.pack(">d", float("inf")), float("inf")),
+        (b"d" + struct.pack(">d", 1.5), 1.5),
         (b"D\xff" + struct.pack(">i", -1), Decimal("-1E-255")),
         (sized(b"S", b"\xff"), b"\xff"),
         (sized(b"A", b"T" + struct.pack(">Q", FAR_MS) + b"V"), [FAR_MS, None]),
