@@ -9,7 +9,7 @@ RUNTIME := $(VENV)/.runtime
 DEVELOPMENT := $(VENV)/.development
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint venv clean
+.PHONY: help demo test lint soak fuzz mutants venv clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -30,10 +30,22 @@ lint: $(DEVELOPMENT)  ## check format, style, types and the layers of the packag
 	$(BIN)/mypy -p rpi_health -p tools
 	$(BIN)/lint-imports
 
+soak: $(DEVELOPMENT)  ## cause random faults for ten minutes; with SOAK=--help: what can be chosen
+	@$(PYTHON) -m tools.install test
+	$(BIN)/python -m tests.soak $(SOAK)
+
+fuzz: $(DEVELOPMENT)  ## let a fuzzer try to break the decoders, a minute each; with FUZZ=--help: what can be chosen
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group fuzz
+	$(BIN)/python -m tools.fuzz $(FUZZ)
+
+mutants: $(DEVELOPMENT)  ## break the code in each of many ways, and expect the tests to notice
+	@$(PYTHON) -m tools.install test
+	$(BIN)/python -m tools.mutants $(MUTANTS)
+
 venv: $(DEVELOPMENT)  ## make .venv, with all that development needs
 
 clean:  ## remove the environments, caches and builds
-	rm -rf .venv .venv-3.* build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-3.* build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .fuzz
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(RUNTIME): pyproject.toml

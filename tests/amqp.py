@@ -30,6 +30,11 @@ class Amqp:
     def url(self) -> str:
         return self.server.url
 
+    def url_by(self, port: int, **query: object) -> str:
+        """The way to the broker through another port, such as a proxy's; with parameters of pika in the query."""
+        words = "&".join(f"{name}={value}" for name, value in query.items())
+        return f"{self.url.replace(f':{self.server.port}/', f':{port}/')}?{words}"
+
     @property
     def dead_letter_queue(self) -> str:
         return f"{self.queue}.dead"
@@ -81,6 +86,11 @@ class Amqp:
     def counts(self, queue: str | None = None) -> tuple[int, int]:
         """How many messages are ready, and how many are delivered and unacknowledged."""
         return self.server.queue_counts(queue or self.queue)
+
+    def consumer_count(self) -> int:
+        """How many consumers the broker sees on the queue."""
+        consumers = json.loads(self.server.ctl("list_consumers", "--formatter", "json", "queue_name"))
+        return sum(consumer["queue_name"] == self.queue for consumer in consumers)
 
     def get_all(self, queue: str | None = None) -> list[tuple[pika.BasicProperties, bytes]]:
         """Take all that is ready out of a queue, in its order. Nothing if there is no such queue."""

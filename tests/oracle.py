@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import sqlalchemy as sa
@@ -37,11 +38,15 @@ def assert_nothing_lost(traffic: Traffic, amqp: Amqp, url: str, drained_within_s
     """
     wait_until(lambda: amqp.counts() == (0, 0), drained_within_s, "an empty queue and nothing unacknowledged")
     stored = history_keys(url)
-    assert _differences(Counter(traffic.reports), stored) == ([], []), "(lost, invented or stored twice)"
-    assert device_keys(url) == set(traffic.newest())
-    dead = Counter(body for _, body in amqp.get_all(amqp.dead_letter_queue))
-    assert (traffic.bad - set(dead), set(dead) - traffic.bad) == (set(), set()), "(lost, wrongly dead-lettered)"
-    return Verdict(sum(stored.values()), len(dead), sum(dead.values()) - len(dead))
+    dead = [(body, properties.headers) for properties, body in amqp.get_all(amqp.dead_letter_queue)]
+    bodies = Counter(body for body, _ in dead)
+    _assert_none("lost reports", traffic.reports - set(stored))
+    _assert_none("invented reports", set(stored) - traffic.reports)
+    _assert_none("reports stored more than once", (key for key, times in stored.items() if times > 1))
+    _assert_none("devices without the state of their newest report", device_keys(url) ^ set(traffic.newest()))
+    _assert_none("lost bad messages", traffic.bad - set(bodies))
+    _assert_none("wrongly dead-lettered messages", (each for each in dead if each[0] not in traffic.bad))
+    return Verdict(sum(stored.values()), len(bodies), len(dead) - len(bodies))
 
 
 def history_keys(url: str) -> Counter[Key]:
@@ -73,6 +78,6 @@ def _keys(url: str, query: sa.Select[tuple[str, object, float]]) -> list[Key]:
     return [Key(device, int(at.timestamp()), int(number)) for device, at, number in found]
 
 
-def _differences(expected: Counter[Key], found: Counter[Key]) -> tuple[list[Key], list[Key]]:
-    """A few of those that are missing, and of those that are too many."""
-    return sorted(expected - found)[:5], sorted(found - expected)[:5]
+def _assert_none(what: str, found: Iterable[object]) -> None:
+    some = list(found)
+    assert not some, f"{len(some)} {what}, such as {some[:3]}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import threading
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -31,6 +32,7 @@ class Traffic:
     def __init__(self, devices: int = 50) -> None:
         self._devices = devices
         self._count = 0
+        self._lock = threading.Lock()  # several producers take numbers
         #: The reports.
         self.reports: set[Key] = set()
         #: What belongs in the dead-letter queue.
@@ -38,16 +40,13 @@ class Traffic:
 
     def make_reports(self, count: int) -> list[bytes]:
         """The next so many reports, each newer than those before."""
-        numbers = range(self._count, self._count + count)
-        self._count += count
-        keys = [Key(f"pi-{number % self._devices}", FIRST_SECOND + number, number) for number in numbers]
+        keys = [Key(f"pi-{number % self._devices}", FIRST_SECOND + number, number) for number in self._take(count)]
         self.reports.update(keys)
         return [encode(key) for key in keys]
 
     def make_bad(self, count: int) -> list[bytes]:
         """The next so many messages that are no reports."""
-        bodies = [b"not a report: %d" % number for number in range(self._count, self._count + count)]
-        self._count += count
+        bodies = [b"not a report: %d" % number for number in self._take(count)]
         self.bad.update(bodies)
         return bodies
 
@@ -57,6 +56,11 @@ class Traffic:
         bodies = [*self.make_reports(count - bad), *self.make_bad(bad)]
         random.Random(seed).shuffle(bodies)
         return bodies
+
+    def _take(self, count: int) -> range:
+        with self._lock:
+            self._count += count
+            return range(self._count - count, self._count)
 
     def newest(self) -> Iterator[Key]:
         """The newest report of each device."""
