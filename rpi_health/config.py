@@ -90,6 +90,8 @@ def _lower(value: object) -> object:
 
 
 def _queue_name(name: str) -> str:
+    if "://" in name:  # its password would be the name of a queue, for everyone to see
+        raise ValueError("give a name, not a URL")
     if not 1 <= len(name.encode()) <= 255 or name.startswith("amq.") or not name.isprintable():
         raise ValueError
     return name
@@ -303,8 +305,10 @@ def _environment_layer(environ: Mapping[str, str], above: _Layer, problems: list
 
 
 def _secret_file(setting: Setting, path: str, problems: list[str]) -> _Layer:
-    # Without any slash it is more likely the secret itself, in the wrong variable.
-    shown = urls.redact_url(path) if "/" in path else MASK
+    # What is in no folder that exists is more likely the secret itself, in the wrong variable; base64 has slashes too.
+    folder = os.path.dirname(os.path.expanduser(path))
+    is_path = path.startswith("~") or (folder and os.path.isdir(folder))
+    shown = urls.redact_url(path) if is_path else MASK
     origin = f"file {shown} ({setting.file_environment})"
     try:
         value = _expanded(path).read_bytes().decode().rstrip("\r\n")
@@ -334,7 +338,7 @@ def _file_layer(
         problems.append(f"{what} is not valid TOML: {error}")
         return None, {}
     problems.extend(
-        f"{what} has an unknown key {key!r}{_line(key, text)}{_did_you_mean(key, BY_NAME)}"
+        f"{what} has an unknown key {urls.redact_url(key)!r}{_line(key, text)}{_did_you_mean(key, BY_NAME)}"
         for key in table
         if key not in BY_NAME
     )

@@ -120,7 +120,10 @@ def create_engine(url: str | sa.URL, *, writer: bool = False, must_exist: bool =
         limits = _connecting_limits(parsed)
         # Parameters are what devices sent: they belong neither in a log nor in a traceback.
         engine = sa.create_engine(
-            parsed, hide_parameters=True, connect_args=limits, **({} if backend == "sqlite" else server_options)
+            parsed,
+            hide_parameters=True,
+            connect_args={**limits, **_password(parsed)},
+            **({} if backend == "sqlite" else server_options),
         )
     except ImportError as error:
         raise errors.DatabaseMisconfigured(_missing_driver(parsed, error)) from error
@@ -156,6 +159,12 @@ def _connecting_limits(url: sa.URL) -> dict[str, int]:
         return {}
     names = {"read_timeout", "write_timeout"} - set(url.query)
     return dict.fromkeys(names, int(str(url.query["connect_timeout"])))
+
+
+def _password(url: sa.URL) -> dict[str, bytes]:
+    """PyMySQL's password as bytes: text it encodes in Latin-1, unlike the server and every other client."""
+    password = url.password or url.query.get("password")
+    return {"password": str(password).encode()} if password and url.drivername.endswith("+pymysql") else {}
 
 
 def _set_up_mysql(engine: sa.Engine, limits: dict[str, int]) -> None:

@@ -88,11 +88,12 @@ class TextLineFormatter(logging.Formatter):
         fields = [f"{key}={self._value(value)}" for key, value in _fields(record).items() if key != "event"]
         if fields:
             line += "  " + " ".join(fields)
-        return "\n".join([line, *(clean(each) for each in self._redact(_traceback(self, record)).splitlines())])
+        # Indented: a line of a message inside a traceback could be taken for a line of the log.
+        return "\n".join([line, *("  " + clean(each) for each in self._redact(_traceback(self, record)).splitlines())])
 
     def _value(self, value: object) -> str:
         text = clean(self._redact(_text(value)), FIELD_LIMIT)
-        return text if re.fullmatch(r"[^\s\"=]+", text) else '"' + text.replace('"', r"\"") + '"'
+        return text if re.fullmatch(r"[^\s\"=]+", text) else _quoted(text)
 
 
 class JsonLineFormatter(JsonFormatter):
@@ -130,6 +131,11 @@ class JsonLineFormatter(JsonFormatter):
         if isinstance(value, (list, tuple, set, frozenset)) and depth < _DEPTH:
             return [self._plain(each, depth + 1) for each in value]
         return self._redact(_text(value))
+
+
+def _quoted(text: str) -> str:
+    """The text in quotes that none of its own can end. Backslashes are doubled only before a quote, for legibility."""
+    return '"' + re.sub(r'(\\*)("|\Z)', lambda end: 2 * end[1] + (r"\"" if end[2] else ""), text) + '"'
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
@@ -170,7 +176,8 @@ def redactor(secrets: Iterable[str]) -> Callable[[str], str]:
     """
     spellings = {spelling for secret in secrets for spelling in _spellings(secret) if spelling}
     long = [spelling for spelling in spellings if len(spelling) >= SHORTEST_SECRET_MASKED_EVERYWHERE]
-    patterns = [re.compile(r"(\b[A-Za-z][A-Za-z0-9+.-]*://[^\s:/@?#]*:)[^\s/]+(?=@)")]
+    # Up to the last @, for a password may hold any unescaped character; but digits before a / are a port.
+    patterns = [re.compile(r"(\b[A-Za-z][A-Za-z0-9+.-]*://[^\s:/@?#]*:)(?!\d*(?:[/?#\s]|\Z))(?:(?!://)\S)+(?=@)")]
     if long:
         patterns.insert(0, re.compile(f"(){_any_of(long)}"))
     if spellings:

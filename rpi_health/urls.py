@@ -91,9 +91,10 @@ def check_amqp_url(url: str) -> None:
         port = parts.port
     except ValueError:
         raise ValueError(f"its host or port cannot be read: {_ENCODE}") from None
-    # An unescaped / ? or # ends the authority early: what is left may still look like a host and a port.
+    # An unescaped / ? or # ends the authority early: what is left may still look like a host and a port, which would be
+    # connected to and named in messages, though they are pieces of the password.
     beyond = url.partition("://")[2][len(parts.netloc) :]
-    if parts.fragment or ("@" in beyond and "@" not in parts.netloc) or re.search(r"[\s\x00-\x1f\x7f]", url):
+    if parts.fragment or "@" in beyond or re.search(r"[\s\x00-\x1f\x7f]", url):
         raise ValueError(f"it holds an unescaped special character: {_ENCODE}")
     if "/" in parts.path[1:]:
         raise ValueError("a / in the virtual host is written %2F")
@@ -147,7 +148,13 @@ def check_database_url(url: str) -> None:
         raise ValueError("write postgresql:// in place of postgres://")
     if not separator or backend not in _BACKENDS:
         raise ValueError
-    if backend == "sqlite" and "/" not in rest:
-        raise ValueError("three slashes and a path: sqlite:///relative.sqlite3 or sqlite:////absolute.sqlite3")
-    if backend != "sqlite" and not _SERVER.fullmatch(rest):
+    if backend == "sqlite":
+        if "/" not in rest:
+            raise ValueError("three slashes and a path: sqlite:///relative.sqlite3 or sqlite:////absolute.sqlite3")
+        return
+    if not _SERVER.fullmatch(rest):
         raise ValueError(f"its host or port cannot be read: {_ENCODE}")
+    # An unescaped ? in a password begins the options: what stands before it would be taken for the host, and be shown.
+    userinfo, _, beyond = rest.partition("@")
+    if "@" in beyond and "/" not in userinfo.partition(":")[0]:
+        raise ValueError(f"it holds an unescaped special character: {_ENCODE}")

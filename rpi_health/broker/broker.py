@@ -91,7 +91,8 @@ def _parameters(url: str) -> pika.URLParameters:
     try:
         parameters = pika.URLParameters(url)
     except Exception as error:
-        raise errors.ConfigurationError(f"RPI_HEALTH_AMQP_URL cannot be used: {error}") from error
+        # From none: pika evaluates ssl_options, and a SyntaxError has its source, password included, in its traceback.
+        raise errors.ConfigurationError(f"RPI_HEALTH_AMQP_URL cannot be used: {error}") from None
     parameters.socket_timeout = min(parameters.socket_timeout or _ATTEMPT_TIMEOUT_S, _ATTEMPT_TIMEOUT_S)
     parameters.stack_timeout = min(parameters.stack_timeout or _STACK_TIMEOUT_S, _STACK_TIMEOUT_S)
     parameters.connection_attempts = 1

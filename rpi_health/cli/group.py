@@ -8,6 +8,7 @@ import io
 import os
 import re
 import sys
+import textwrap
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,8 +29,8 @@ COMMANDS = {
     "publish-test": "publish_test",
     "status": "status",
 }
-#: From a URL to the last @ behind it: an unescaped password may hold anything.
-_URL = re.compile(r"\S*://(?:.*@)?\S*")
+#: From a URL to the end of the line: an unescaped password may hold anything, blanks too.
+_URL = re.compile(r"\S*://.*")
 _UNEXPECTED = 1
 _INTERRUPTED = 130  # as a shell reports a program that SIGINT has ended
 
@@ -76,7 +77,8 @@ def _told(ctx: click.Context) -> Iterator[None]:
         _abandon_stdout()
         _fail(ctx, f"{error}. Check the disk, and the file or program that takes the output.", _UNEXPECTED)
     except Exception:
-        _say(ctx, traceback.format_exc())
+        # Indented: a line of the exception's own message could be taken for one of ours.
+        _say(ctx, textwrap.indent(traceback.format_exc(), "  "))
         _fail(ctx, "this was not expected. Please report it, with the lines above.", _UNEXPECTED)
 
 

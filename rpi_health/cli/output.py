@@ -7,15 +7,24 @@ import sys
 from datetime import datetime
 from typing import Any
 
+from rpi_health.text import has_hidden
+
 
 def to_json(value: Any) -> str:
-    """One line of JSON, which stdout can encode. Instants in ISO 8601, UTC; what could act on a terminal is escaped."""
+    """One line of JSON, which stdout can encode, with instants in ISO 8601, UTC.
+
+    What could act on a terminal is escaped, and so is what would not show.
+    """
     text = json.dumps(value, ensure_ascii=False, default=_instant)
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    if text.isprintable() and _fits(text, encoding):
+    if _shows(text) and _fits(text, encoding):
         return text
     # Outside of texts JSON is plain ASCII: what is escaped here stands in one.
-    return "".join([char if char.isprintable() and _fits(char, encoding) else json.dumps(char)[1:-1] for char in text])
+    return "".join([char if _shows(char) and _fits(char, encoding) else json.dumps(char)[1:-1] for char in text])
+
+
+def _shows(text: str) -> bool:
+    return text.isprintable() and not has_hidden(text)
 
 
 def _instant(value: object) -> str:

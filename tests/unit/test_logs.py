@@ -111,7 +111,7 @@ def test_text_line_escapes_what_a_terminal_would_obey() -> None:
     assert not set(HOSTILE) - set("abcd[2J\n") & set(line)
     assert r"\x1b[2J" in line
     assert line.splitlines()[0].startswith("2026-")
-    assert line.splitlines()[1] == "Traceback (most recent call last):"
+    assert line.splitlines()[1] == "  Traceback (most recent call last):"
 
 
 def test_long_field_is_cut_in_a_text_line() -> None:
