@@ -127,6 +127,7 @@ def cli(tmp_path: Path) -> Iterator[Cli]:
 
 #: What trials record, and the heading under which it is shown.
 MEASURED = {
+    "noticed_s": "noticed s",
     "recovered_s": "recovered s",
     "stored": "stored",
     "dead_lettered": "dead",

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from tests.command import Cli
 from tests.waiting import wait_until
+
+
+class Resources(NamedTuple):
+    """What a process holds."""
+
+    threads: int
+    file_descriptors: int
+    memory_mib: float
 
 
 class Consuming:
@@ -40,6 +50,17 @@ class Consuming:
         found = self.events(event)
         assert len(found) >= count, self.output
         return found[-1]
+
+    def wait_until_held(self, says: str) -> None:
+        """Wait until it has said that it holds the messages, and that this is why."""
+        wait_until(lambda: any(says in line["message"] for line in self.events("database_held")), 30, says)
+
+    def resources(self) -> Resources:
+        """What it holds just now; its memory is what is resident."""
+        process = Path("/proc", str(self.process.pid))
+        (resident,) = re.findall(r"VmRSS:\s+(\d+) kB", (process / "status").read_text())
+        threads, descriptors = (len(list((process / name).iterdir())) for name in ("task", "fd"))
+        return Resources(threads, descriptors, int(resident) / 1024)
 
     def stop(self) -> dict[str, Any]:
         """Stop it as a service manager does; it must end in good order. Returns its counts."""

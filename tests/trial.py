@@ -9,12 +9,15 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pika.exceptions
+import sqlalchemy as sa
 
 from rpi_health import migrations
+from rpi_health.models import DeviceHistory
 from tests.amqp import Amqp
 from tests.command import Cli
 from tests.consuming import Consuming
-from tests.oracle import Verdict, assert_nothing_lost, history_keys, is_stored
+from tests.oracle import Verdict, assert_nothing_lost, is_stored
+from tests.reports import count_rows
 from tests.traffic import Traffic
 from tests.waiting import wait_until
 
@@ -44,6 +47,16 @@ class Trial:
         self._cli = cli
         self._record = record
 
+    @property
+    def database(self) -> str:
+        """The name of the database on its server."""
+        return self.url.rpartition("/")[2]
+
+    def url_by(self, port: int, **options: str) -> str:
+        """The way to the database through another port, such as a proxy's; with options of the driver."""
+        url = sa.make_url(self.url).set(port=port, query=options)
+        return url.render_as_string(hide_password=False)
+
     def consume(self, *args: str, amqp_url: str = "", **settings: str) -> Consuming:
         """Start a consumer.
 
@@ -56,6 +69,13 @@ class Trial:
         if amqp_url:
             own["RPI_HEALTH_AMQP_URL"] = amqp_url
         return Consuming(self._cli, {**self.env, **own}, *args)
+
+    def start(self, amqp_url: str = "", **settings: str) -> Consuming:
+        """Start a consumer, and have it store something: it is connected on both sides. See `consume`."""
+        consumer = self.consume(amqp_url=amqp_url, **settings)
+        self.publish(1)
+        self.wait_stored()
+        return consumer
 
     def publish(self, count: int = 1, bad: int = 0) -> None:
         """Publish so many reports, then so many messages that are none, and wait until all are confirmed."""
@@ -91,7 +111,9 @@ class Trial:
 
     def wait_stored(self, timeout_s: float = 30) -> None:
         """Wait until every report that was sent is in the history."""
-        wait_until(lambda: len(history_keys(self.url)) >= len(self.traffic.reports), timeout_s, "all to be stored")
+        wait_until(
+            lambda: count_rows(self.url, DeviceHistory) >= len(self.traffic.reports), timeout_s, "all to be stored"
+        )
 
     def assert_recovers(self, within_s: float = RECOVERY_S) -> None:
         """To be called when the fault is over: a report that is sent now is stored in time."""
@@ -110,3 +132,31 @@ class Trial:
         for name in ("sessions", "redelivered", "stale_acks", "database_retries", "parked"):
             self._record(name, sum(each[name] for each in counts))
         return verdict
+
+    def finish(self, consumer: Consuming) -> dict[str, Any]:
+        """Wait until all is stored and settled, stop the consumer in good order, and judge. Returns its counts."""
+        self.wait_stored()
+        wait_until(self._is_delivered, 15, "an empty queue")
+        counts = consumer.stop()
+        self.assert_nothing_lost(counts)
+        return counts
+
+    def finish_held(self, consumer: Consuming, *, retried: bool = True, parked: int = 0) -> dict[str, Any]:
+        """To be called when the database's fault is over: as `finish`; and the broker must have noticed nothing.
+
+        Args:
+            retried: whether it must have tried in vain to store something.
+            parked: so many times must it have handed the messages back.
+        """
+        self.assert_recovers()
+        assert not consumer.events("retry"), "it lost the broker, too"
+        counts = self.finish(consumer)
+        assert (counts["sessions"], counts["parked"]) == (1 + parked, parked)
+        assert counts["dead_lettered"] == len(self.traffic.bad)
+        assert (counts["database_retries"] > 0) == retried, "the fault did not happen: nothing was proved"
+        return counts
+
+    def _is_delivered(self) -> bool:
+        """Whether no message is ready. Much faster than to ask how many are unsettled, too."""
+        with self.amqp.channel() as channel:
+            return bool(channel.queue_declare(self.amqp.queue, passive=True).method.message_count == 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -18,6 +19,7 @@ from rpi_health.delivery import Delivery
 
 _NOT_FOUND = 404
 _HEARTBEAT_GRACE_S = 5
+_WATCH_S = 1
 
 
 class Connection:
@@ -36,10 +38,12 @@ class Connection:
         self._url = url
         self._queue_arguments = queue_arguments
         self._is_broken = False
-        with self._translated():
-            self._pika = pika.BlockingConnection(parameters)
         self._bytes_received = 0
         self._heard_at = time.monotonic()
+        self._give_up_at = math.inf
+        with self._translated():
+            self._pika = pika.BlockingConnection(parameters)
+            self._watch()
 
     @property
     def address(self) -> str:
@@ -69,7 +73,10 @@ class Connection:
         """
         with self._translated():
             self._pika.process_data_events(time_limit_s)
-            self._check_heartbeat()
+
+    def give_up_at(self, deadline: float) -> None:
+        """Lose the connection at a time of the monotonic clock, also while an answer of the broker is waited for."""
+        self._give_up_at = deadline
 
     def wake(self) -> None:
         """Make `process` return soon. Any thread may call it."""
@@ -80,30 +87,40 @@ class Connection:
         """Close the connection, in good order unless it is lost. Never raises."""
         with contextlib.suppress(Exception):
             if self._is_broken:
-                self._abort(pika_errors.StreamLostError("given up"))
+                self._abort()
             elif self._pika.is_open:
                 self._pika.close()
 
-    def _check_heartbeat(self) -> None:
-        """Notice a silent broker in time: pika looks only every heartbeat + 5 s, and so needs up to twice that."""
+    def _watch(self) -> None:
+        """Notice a silent broker in time, again and again, also while pika waits for an answer.
+
+        pika looks only every heartbeat + 5 s, and so needs up to twice that.
+        """
         connection = self._asynchronous
+        if not connection.is_open:
+            return
         now = time.monotonic()
         if connection.bytes_received != self._bytes_received:
             self._bytes_received = connection.bytes_received
             self._heard_at = now
-        elif connection.params.heartbeat and now - self._heard_at > connection.params.heartbeat + _HEARTBEAT_GRACE_S:
-            self._abort(pika_errors.AMQPHeartbeatTimeout(f"nothing was heard of it for {now - self._heard_at:.0f} s"))
+        silence_s, heartbeat_s = now - self._heard_at, connection.params.heartbeat
+        if now >= self._give_up_at or (heartbeat_s and silence_s > heartbeat_s + _HEARTBEAT_GRACE_S):
+            error = pika_errors.AMQPHeartbeatTimeout(f"nothing was heard of it for {silence_s:.0f} s")
+            connection._terminate_stream(error)
+        else:
+            connection._adapter_call_later(_WATCH_S, self._watch)
 
     @property
     def _asynchronous(self) -> Any:
-        # Private to pika's blocking one, and the only way to its byte count and to a close without the broker's word.
+        # Private to pika's blocking one, and the only way to its byte count, to a timer that runs while it blocks, and
+        # to a close without the broker's word.
         blocking: Any = self._pika
         return blocking._impl
 
-    def _abort(self, error: Exception) -> None:
-        """Drop the stream without asking the broker, who may not answer. Raises the error."""
+    def _abort(self) -> None:
+        """Drop the stream without asking the broker, who may not answer."""
         if self._pika.is_open:
-            self._asynchronous._terminate_stream(error)
+            self._asynchronous._terminate_stream(pika_errors.StreamLostError("given up"))
             self._pika.process_data_events(0)
 
     def _ensure_queue(self, queue: str) -> None:

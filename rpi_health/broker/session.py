@@ -76,7 +76,9 @@ class Session:
         if self._cancelled_by_broker:
             raise errors.BrokerUnavailable(f"The broker cancelled the consumer of queue {self._queue}: was it deleted?")
         if not self.is_open:
-            raise errors.BrokerUnavailable(f"The broker closed the channel that consumed queue {self._queue}.")
+            # Private to pika, and the only place where it keeps what the broker said.
+            reason = getattr(getattr(self._channel, "_closing_reason", None), "reply_text", "no reason given")
+            raise errors.BrokerUnavailable(f"The broker closed the channel that consumed queue {self._queue}: {reason}")
 
     def count_ready(self) -> int:
         """How many messages wait in the queue, besides those that are delivered and unsettled somewhere."""

@@ -22,6 +22,8 @@ _T = TypeVar("_T")
 _FIRST_RECONNECT_S = 0.5
 _TICK_S = 1.0
 _DRAIN_TICK_S = 0.05
+# What closing the session may take after that: a broker that is frozen does not answer.
+_GOODBYE_S = 3.0
 # Connected but not consuming is the classic freeze: after so long without a delivery, ask whether any should come.
 _STALLED_AFTER_S = 60.0
 _LOOKS_STABLE_AFTER_S = 60.0
@@ -59,6 +61,8 @@ class Connection(Protocol):
     def open_session(self, queue: str, prefetch: int, deliver: Callable[[Delivery], None]) -> Session: ...
 
     def process(self, time_limit_s: float) -> None: ...
+
+    def give_up_at(self, deadline: float) -> None: ...
 
     def wake(self) -> None: ...
 
@@ -139,6 +143,7 @@ class Consumer:
         self._session: Session | None = None
         self._take_up_to_tag: int | None = None
         self._last_delivery_at = 0.0
+        self._stalled_after_s = _STALLED_AFTER_S
         self._drain_until: float | None = None
 
     def stop(self) -> None:
@@ -225,6 +230,7 @@ class Consumer:
         self.tally.deliveries += 1
         self.tally.redelivered += delivery.redelivered
         self._last_delivery_at = time.monotonic()
+        self._stalled_after_s = _STALLED_AFTER_S
         self._intake.put(delivery)
 
     def _serve(self) -> None:
@@ -294,11 +300,13 @@ class Consumer:
         return session.delivered == session.settled
 
     def _check_progress(self, session: Session) -> None:
-        if session.delivered > session.settled or time.monotonic() - self._last_delivery_at < _STALLED_AFTER_S:
+        if session.delivered > session.settled or time.monotonic() - self._last_delivery_at < self._stalled_after_s:
             return
         self._last_delivery_at = time.monotonic()
         waiting = session.count_ready()
         if waiting:
+            # Ever more rarely: where the queue has another single active consumer, they are not for us.
+            self._stalled_after_s *= 2
             raise errors.BrokerUnavailable(f"The broker delivers nothing, though {waiting} messages wait.")
 
     def _drain(self, connection: Connection) -> None:
@@ -307,6 +315,7 @@ class Consumer:
         if session is None:
             return
         self._drain_until = deadline = time.monotonic() + self._limits.drain_timeout_s
+        connection.give_up_at(deadline + _GOODBYE_S)
         session.stop_taking()
         self._intake.close()
         writer, dead_letters = self._threads
