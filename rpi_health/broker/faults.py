@@ -11,6 +11,8 @@ from pika.adapters.utils.connection_workflow import AMQPConnectorStackTimeout
 from rpi_health.errors import BrokerError, BrokerRefused, BrokerUnavailable
 
 _CREDENTIALS = "check user and password (RPI_HEALTH_AMQP_USERNAME, RPI_HEALTH_AMQP_PASSWORD or the URL)"
+# What RabbitMQ says of a classic queue on a node of the cluster that is down, with the code of a queue that is missing.
+_NODE_IS_DOWN = "is down or inaccessible"
 _ACCESS_REFUSED, _NOT_FOUND, _PRECONDITION_FAILED, _NOT_ALLOWED = 403, 404, 406, 530
 
 
@@ -49,7 +51,7 @@ def _refusal_by_code(code: int, text: str) -> str | None:
         return f"refused access: {text}. Give the user the permission, or use another user."
     if code == _NOT_ALLOWED:
         return f"says: {text}. Check the virtual host in RPI_HEALTH_AMQP_URL."
-    if code == _NOT_FOUND:
+    if code == _NOT_FOUND and _NODE_IS_DOWN not in text:
         return f"says: {text}. Check RPI_HEALTH_QUEUE, or let the user declare queues."
     if code == _PRECONDITION_FAILED:
         return f"says: {text}."

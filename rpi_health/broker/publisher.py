@@ -113,7 +113,7 @@ class Publication:
             return errors.BrokerUnavailable(f"Queue {self._queue} was deleted while messages were published to it.")
         if self._nacked:
             return errors.BrokerUnavailable(
-                f"The broker did not take {len(self._nacked)} messages: queue {self._queue} is full."
+                f"The broker did not take {len(self._nacked)} messages, as it does when queue {self._queue} is full."
             )
         return None
 

@@ -262,6 +262,9 @@ class Consumer:
         elif self._is_stuck():
             self._park()
             connection.process(_TICK_S)
+        elif self._session is None and self._writer.trouble is not None:
+            # Nothing can be stored yet. Taking messages to lose them with the next connection would cost deliveries.
+            connection.process(_TICK_S)
         elif self._session is None:
             self._open_session(connection)
         else:

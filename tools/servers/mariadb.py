@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -56,6 +57,19 @@ class MariaDB(Server):
         client = find_mariadb("mariadb", "mysql")
         options = ["--no-defaults", "--batch", "--skip-column-names", "--user=root", f"--socket={self._socket}"]
         return self._run([client, *options, database], stdin=sql)
+
+    def sessions(self, database: str, *, waiting: bool = False) -> list[int]:
+        """The sessions of clients on a database; with `waiting` only those that wait for a lock, but for a row's."""
+        condition = "state LIKE 'Waiting for % lock'" if waiting else "TRUE"
+        processes = "information_schema.processlist"
+        found = self.sql(f"SELECT id FROM {processes} WHERE db = '{database}' AND {condition}")
+        return [int(session) for session in found.split()]
+
+    def end_sessions(self, database: str, *, waiting: bool = False) -> None:
+        """End these `sessions`, as an administrator does, in whatever they are at."""
+        for session in self.sessions(database, waiting=waiting):
+            with contextlib.suppress(ServerError):  # it has ended by itself
+                self.sql(f"KILL {session}")
 
     @property
     def _socket(self) -> Path:

@@ -66,6 +66,17 @@ class PostgreSQL(Server):
         options = ["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set", "ON_ERROR_STOP=1"]
         return self._run([find_postgresql("psql"), *options, self.url_of(database)], stdin=sql)
 
+    def sessions(self, database: str, *, waiting: bool = False) -> list[int]:
+        """The sessions of clients on a database; with `waiting` only those that wait for a lock."""
+        condition = "wait_event_type = 'Lock'" if waiting else "backend_type = 'client backend'"
+        found = self.psql(f"SELECT pid FROM pg_stat_activity WHERE datname = '{database}' AND {condition}")
+        return [int(pid) for pid in found.split()]
+
+    def end_sessions(self, database: str, *, waiting: bool = False) -> None:
+        """End these `sessions`, as an administrator does, in whatever they are at."""
+        for session in self.sessions(database, waiting=waiting):
+            self.psql(f"SELECT pg_terminate_backend({session})")
+
     def stop(self, mode: str = "fast") -> None:
         """Stop it.
 
