@@ -2,8 +2,9 @@
 
 A process that died cannot tell what it had in hand, so it is noted beforehand: not for every message, which would cost
 a second transaction, but for those that are redelivered to a process in its first session, as after a death. Those are
-noted and handled together first; where another process left a note on one, it is handled alone; and what too many
-processes did not outlive is dead-lettered as `poison`. All consumers of a queue share the notes.
+noted and handled together first; where another process left a note on one, it is handled alone, together with those
+that are exactly alike; and what too many processes did not outlive is dead-lettered as `poison`. All consumers of a
+queue share the notes.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from rpi_health.delivery import Delivery, Letter
 
 #: A message is poison when so many other processes noted it and never took the note back.
 MAX_NOTES = 3
+#: So often is looked, within the time that a live process may take, whether it took its note back.
+_LOOKS = 10
 
 #: Which message (digest), which process, and when.
 Note = tuple[bytes, bytes, datetime]
@@ -74,28 +77,34 @@ class Quarantine:
 
     def handle(self, batch: Sequence[Delivery], persevere: Persevere) -> None:
         """Handle redelivered messages with care."""
-        digests = {delivery.tag: blake2b(delivery.body, digest_size=16).digest() for delivery in batch}
-        notes = self._read_notes(set(digests.values()), persevere)
+        alike = _by_digest(batch)
+        notes = self._read_notes(set(alike), persevere)
         noted = {digest for digest, _, _ in notes}
-        unsuspected = [delivery for delivery in batch if digests[delivery.tag] not in noted]
+        unsuspected = [delivery for digest, same in alike.items() if digest not in noted for delivery in same]
         if unsuspected:
-            self._attempt(unsuspected, {digests[delivery.tag] for delivery in unsuspected}, persevere)
-        for delivery in batch:
-            digest = digests[delivery.tag]
-            if digest in noted and self._is_poison({note for note in notes if note[0] == digest}, persevere):
-                self._post([_letter(delivery)])
-                persevere(lambda known=digest: self._notes.clear_notes([known]))  # type: ignore[misc]
-            elif digest in noted:
-                self._attempt([delivery], {digest}, persevere)
+            self._attempt(sorted(unsuspected, key=lambda delivery: delivery.tag), alike.keys() - noted, persevere)
+        for digest, same in alike.items():
+            if digest in noted:
+                self._handle_alone(same, digest, {note for note in notes if note[0] == digest}, persevere)
 
-    def _is_poison(self, notes: set[Note], persevere: Persevere) -> bool:
-        if len(notes) < MAX_NOTES:
-            return False
+    def _handle_alone(self, same: list[Delivery], digest: bytes, notes: set[Note], persevere: Persevere) -> None:
+        """Handle messages that are exactly alike: thousands of heartbeats may be, and each judgement takes time."""
+        if self._is_poison(digest, notes, persevere):
+            self._post([_letter(delivery) for delivery in same])
+        else:
+            self._attempt(same, {digest}, persevere)
+        # Dealt with, or outlived: what others left would accuse the next one that is alike, such as a heartbeat.
+        persevere(lambda: self._notes.clear_notes([digest]))
+
+    def _is_poison(self, digest: bytes, notes: set[Note], persevere: Persevere) -> bool:
         # Other consumers may have the same message, or one just like it, in hand at this very moment: their notes go.
-        if self._stopping.wait(self._confirm_after_s):
-            raise GivenUp
-        left_behind = notes & self._read_notes({digest for digest, _, _ in notes}, persevere)
-        return len(left_behind) >= MAX_NOTES
+        for _ in range(_LOOKS):
+            if len(notes) < MAX_NOTES:
+                return False
+            if self._stopping.wait(self._confirm_after_s / _LOOKS):
+                raise GivenUp
+            notes = notes & self._read_notes({digest}, persevere)
+        return len(notes) >= MAX_NOTES
 
     def _read_notes(self, digests: set[bytes], persevere: Persevere) -> set[Note]:
         notes: set[Note] = set()
@@ -112,6 +121,14 @@ class Quarantine:
                 self._notes.withdraw_notes(digests, self._owner)
             raise
         persevere(lambda: self._notes.withdraw_notes(digests, self._owner))
+
+
+def _by_digest(batch: Sequence[Delivery]) -> dict[bytes, list[Delivery]]:
+    """Messages of the same digest are exactly alike."""
+    alike: dict[bytes, list[Delivery]] = {}
+    for delivery in batch:
+        alike.setdefault(blake2b(delivery.body, digest_size=16).digest(), []).append(delivery)
+    return alike
 
 
 def _letter(delivery: Delivery) -> Letter:

@@ -147,7 +147,8 @@ class Writer:
 
     def _note_trouble(self, error: errors.DatabaseError) -> None:
         self._tally.database_retries += 1
-        if type(error) is not type(self.trouble):
+        # One outage may have several causes, one after the other. Whoever is to mend it must see the present one.
+        if str(error) != str(self.trouble):
             log.error("Cannot store, the messages are held: %s", error, extra={"event": "database_held"})
         self.trouble = error
 
