@@ -38,7 +38,9 @@ def test_broker_that_goes_away_while_messages_flow_loses_nothing(
         wait_until(lambda: trial.amqp.counts()[1] > 0, 15, "messages in the hands of the consumers")
         fault(trial.amqp.server)
         for consumer in consumers:
-            consumer.wait_for("consuming", count=2)
+            consumer.wait_for("retry")
+    for consumer in consumers:
+        consumer.wait_for("consuming", count=2)
     trial.assert_recovers()
     trial.wait_stored()
     assert trial.amqp.consumer_count() == 2
