@@ -33,14 +33,9 @@ class _Node(RabbitMQ):
             cookie=cookie,
             epmd_port=first.epmd_port if first else None,
             config=_CONFIG.format(first=first.nodename if first else f"{name}@localhost"),
+            # RabbitMQ starts Erlang's distribution itself, after it has read this.
+            advanced=[f"{{kernel, [{{net_ticktime, {net_ticktime_s}}}]}}"],
         )
-        self._net_ticktime_s = net_ticktime_s
-
-    def _create(self) -> None:
-        super()._create()
-        # Not a setting of rabbitmq.conf. RabbitMQ starts Erlang's distribution itself, after it has read this.
-        terms = f"[{{kernel, [{{net_ticktime, {self._net_ticktime_s}}}]}}]."
-        (self.folder / "advanced.config").write_text(terms + "\n")
 
 
 class RabbitMQCluster:

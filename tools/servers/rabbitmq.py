@@ -48,6 +48,7 @@ class RabbitMQ(Server):
         cookie: Erlang's shared secret; the nodes of a cluster need the same.
         epmd_port: of another node's epmd, to be in a cluster with it; by default it starts its own.
         config: more lines for ``rabbitmq.conf``.
+        advanced: more terms for ``advanced.config``.
     """
 
     name = "RabbitMQ"
@@ -61,6 +62,7 @@ class RabbitMQ(Server):
         cookie: str | None = None,
         epmd_port: int | None = None,
         config: str = "",
+        advanced: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.nodename = nodename
@@ -70,6 +72,7 @@ class RabbitMQ(Server):
         self._shares_epmd = epmd_port is not None
         self._epmd: Process | None = None
         self._config = config
+        self._advanced = advanced
 
     @property
     def url(self) -> str:
@@ -116,8 +119,9 @@ class RabbitMQ(Server):
         name = ",".join(map(str, queue.encode()))
         found = self._call(
             f'case rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>, queue, <<{name}>>)) of {{ok, Queue}} -> '
-            "[{_, Ready}, {_, Held}] = rabbit_amqqueue:info(Queue, [messages_ready, messages_unacknowledged]), "
-            "{Ready, Held}; _ -> none end"
+            # Where its leader is: another node of a cluster knows nothing, and says 0.
+            "[{_, Ready}, {_, Held}] = rpc:call(amqqueue:qnode(Queue), rabbit_amqqueue, info, "
+            "[Queue, [messages_ready, messages_unacknowledged]]), {Ready, Held}; _ -> none end"
         )
         counts = re.fullmatch(r"\{ok, \{(\d+), ?(\d+)\}\}", found.strip())
         if counts is None:
@@ -142,6 +146,9 @@ class RabbitMQ(Server):
             self._config,
         ]
         (self.folder / "rabbitmq.conf").write_text("\n".join(lines) + "\n")
+        # Not settings of rabbitmq.conf. A quorum queue counts its messages so often, by default every 5 s.
+        terms = ["{rabbit, [{quorum_tick_interval, 500}]}", *self._advanced]
+        (self.folder / "advanced.config").write_text(f"[{', '.join(terms)}].\n")
         (self.folder / "enabled_plugins").write_text("[].\n")
         (self.folder / "rabbitmq-env.conf").touch()
         (self.folder / "conf.d").mkdir()
