@@ -29,8 +29,6 @@ from tests.waiting import wait_until
 from tools.servers import PostgreSQL, RabbitMQ, RabbitMQCluster, ServerError
 from tools.servers.rabbitmq import greets
 
-pytestmark = pytest.mark.xdist_group("cluster")
-
 DELIVERY_LIMIT = 3
 PER_SECOND = 400
 #: The product looks for a silent broker this long after the last heartbeat that was due.

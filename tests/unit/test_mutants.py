@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tools.mutants import FOLDER, ROOT, BadPatch, Mutant, mutate, parse, read_mutants
+from tools.patches import FOLDER, BadPatch, Mutant, mutate, parse, read_mutants
+
+ROOT = FOLDER.parent.parent
 
 MUTANTS = read_mutants()
 PATCH = """\
