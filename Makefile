@@ -9,7 +9,7 @@ RUNTIME := $(VENV)/.runtime
 DEVELOPMENT := $(VENV)/.development
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint soak fuzz mutants venv clean
+.PHONY: help demo test lint soak fuzz mutants bench venv clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -27,7 +27,7 @@ test:  ## install the servers that the tests need, and run all checks and tests
 lint: $(DEVELOPMENT)  ## check format, style, types and the layers of the package
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy -p rpi_health -p tools
+	$(BIN)/mypy -p rpi_health -p tools -p benchmarks
 	$(BIN)/lint-imports
 
 soak: $(DEVELOPMENT)  ## cause random faults for ten minutes; with SOAK=--help: what can be chosen
@@ -41,6 +41,11 @@ fuzz: $(DEVELOPMENT)  ## let a fuzzer try to break the decoders, a minute each; 
 mutants: $(DEVELOPMENT)  ## break the code in each of many ways, and expect the tests to notice
 	@$(PYTHON) -m tools.install test
 	$(BIN)/python -m tools.mutants $(MUTANTS)
+
+bench: $(DEVELOPMENT)  ## measure the speed beside yardsticks, for some minutes; with BENCH=--help: what can be chosen
+	@$(PYTHON) -m tools.install bench
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group bench
+	$(BIN)/python -m benchmarks $(BENCH)
 
 venv: $(DEVELOPMENT)  ## make .venv, with all that development needs
 

@@ -1,4 +1,4 @@
-"""Install what a target of the Makefile needs and this machine lacks: ``python3 -m tools.install venv|demo|test``.
+"""Install what a target of the Makefile needs and this machine lacks: ``python3 -m tools.install venv|demo|test|…``.
 
 Through apt-get, as root or with a sudo that asks no password; otherwise it only says what to install, and fails.
 """
@@ -64,6 +64,7 @@ NEEDS: dict[str, list[Callable[[], None]]] = {
     "venv": [need_venv],
     "demo": [need_venv, need_broker],
     "test": [need_venv, need_rabbitmq, need_postgresql, need_mariadb, need_tmux],
+    "bench": [need_venv, need_rabbitmq, need_postgresql, need_mariadb],
 }
 
 
