@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, NoReturn
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import machine, throughput
+from benchmarks import consumers, growth, latency, machine, memory, startup, throughput
 from benchmarks.databases import NotDurable
 from benchmarks.options import Options
 from benchmarks.program import ProgramFailed
@@ -41,7 +41,8 @@ class Experiment(NamedTuple):
 
 
 EXPERIMENTS = {
-    module.__name__.rpartition(".")[2]: Experiment(module.NAMES, module.run, module.tables) for module in (throughput,)
+    module.__name__.rpartition(".")[2]: Experiment(module.NAMES, module.run, module.tables)
+    for module in (throughput, latency, memory, growth, consumers, startup)
 }
 
 
@@ -49,7 +50,7 @@ def main() -> int:
     parser = _parser()
     args = parser.parse_args()
     options = Options(tuple(args.only), args.rounds, args.messages, args.devices)
-    chosen = args.experiments or ["throughput"]
+    chosen = list(EXPERIMENTS) if args.experiments == ["all"] else args.experiments or ["throughput"]
     for name in chosen:
         if name not in EXPERIMENTS:
             parser.error(f"there is no experiment {name}: choose from {', '.join(EXPERIMENTS)}")
@@ -81,8 +82,8 @@ def measure(chosen: list[str], options: Options, file: Path) -> None:
     console = Console(width=None if sys.stdout.isatty() else _WIDTH)
     with Stage() as stage:
         results: dict[str, Any] = {"machine": machine.describe(stage)}
-        if results["machine"]["file_system"] == "tmpfs":
-            say("The temporary folder is in memory, where commits cost no disk: set TMPDIR to a folder on a disk.")
+        for warning in machine.warnings(results["machine"]):
+            say(warning)
         for name in chosen:
             say(f"{name} …")
             results[name] = EXPERIMENTS[name].run(stage, options, say)
@@ -100,7 +101,7 @@ def _write(results: Mapping[str, Any], file: Path) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="benchmarks", description=sys.modules["benchmarks"].__doc__)
     known = ", ".join(EXPERIMENTS)
-    parser.add_argument("experiments", nargs="*", metavar="EXPERIMENT", help=f"{known} (default: throughput)")
+    parser.add_argument("experiments", nargs="*", metavar="EXPERIMENT", help=f"{known}; or all (default: throughput)")
     parser.add_argument(
         "--only", type=lambda text: text.split(","), default=[], metavar="NAME,…", help="take only these"
     )

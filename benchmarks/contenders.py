@@ -58,6 +58,7 @@ class Sample:
         peak_memory_mib: the most that was resident of the program.
         client_cpu_us: CPU microseconds a message of the program.
         broker_cpu_us, database_cpu_us: of the servers' processes. SQLite has none; its work is the program's.
+        lag_ms: how late its start was noticed; so much of the CPU may be missing in the figures.
     """
 
     messages: int
@@ -67,6 +68,7 @@ class Sample:
     broker_cpu_us: float
     database_cpu_us: float
     peak_memory_mib: float
+    lag_ms: float
 
 
 def play(stage: Stage, contender: Contender, messages: int, devices: int) -> Sample:
@@ -100,6 +102,7 @@ def play(stage: Stage, contender: Contender, messages: int, devices: int) -> Sam
         servers.broker_s / messages * 1e6,
         servers.database_s / messages * 1e6,
         usage.peak_memory_mib,
+        usage.lag_s * 1000,
     )
 
 

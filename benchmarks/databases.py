@@ -46,6 +46,10 @@ class Database(Protocol):
         """Execute statements, each in a transaction of its own."""
         ...
 
+    def empty(self, table: str) -> None:
+        """Take all rows out of a table, and leave no trace of them."""
+        ...
+
     def settle(self) -> None:
         """Have the server write now what it would write later, at the cost of somebody else's run."""
         ...
@@ -74,6 +78,9 @@ class SQLite:
     def number(self, sql: str) -> int:
         with contextlib.closing(sqlite3.connect(self._file, timeout=60)) as connection:
             return int(connection.execute(sql).fetchone()[0])
+
+    def empty(self, table: str) -> None:
+        self.execute(f"DELETE FROM {table}")
 
     def execute(self, sql: str) -> None:
         with contextlib.closing(sqlite3.connect(self._file, timeout=60)) as connection:
@@ -106,11 +113,19 @@ class PostgreSQLDatabase:
     def number(self, sql: str) -> int:
         return int(self._server.psql(sql, self._name))
 
+    def empty(self, table: str) -> None:
+        self.execute(f"TRUNCATE TABLE {table}")
+
     def execute(self, sql: str) -> None:
         self._server.psql(sql, self._name)
 
     def settle(self) -> None:
         self._server.psql("CHECKPOINT")
+
+    def columns(self, table: str) -> list[str]:
+        """The names of a table's columns, in their order."""
+        source = f"information_schema.columns WHERE table_schema = 'public' AND table_name = '{table}'"
+        return self._server.psql(f"SELECT column_name FROM {source} ORDER BY ordinal_position", self._name).split()
 
     def deadlocks(self) -> int:
         # The sessions tell what they have counted when they end, at the latest.
@@ -134,6 +149,9 @@ class MariaDBDatabase:
 
     def number(self, sql: str) -> int:
         return int(self._server.sql(sql, self._name))
+
+    def empty(self, table: str) -> None:
+        self.execute(f"TRUNCATE TABLE {table}")
 
     def execute(self, sql: str) -> None:
         self._server.sql(sql, self._name)

@@ -14,8 +14,9 @@ import pika
 
 from benchmarks.messages import bodies
 
-#: Messages in one transaction of the broker. Its commit is the confirm of each of them, in one round trip.
+#: So many messages or bytes at most in one transaction of the broker. Its commit confirms them all in one round trip.
 TRANSACTION = 1000
+TRANSACTION_BYTES = 8 * 2**20
 
 
 def main() -> None:
@@ -38,13 +39,14 @@ def main() -> None:
         shuffled=args.shuffled,
         size_bytes=args.size_bytes,
     )
+    transaction = min(TRANSACTION, TRANSACTION_BYTES // max(args.size_bytes, 1))
     with contextlib.closing(pika.BlockingConnection(pika.URLParameters(args.amqp_url))) as connection:
         channel = connection.channel()
         if args.anew:
             channel.queue_delete(args.queue)
         channel.queue_declare(args.queue, durable=True)
         channel.tx_select()
-        while chunk := list(islice(pending, TRANSACTION)):
+        while chunk := list(islice(pending, transaction)):
             for body in chunk:
                 channel.basic_publish("", args.queue, body, properties)
             channel.tx_commit()

@@ -9,6 +9,7 @@ import re
 import sqlite3
 import statistics
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,16 @@ def describe(stage: Stage) -> dict[str, Any]:
         "libraries": {name: _version(name) for name in _LIBRARIES},
         "servers": {"RabbitMQ": stage.rabbitmq.ctl("version").strip(), "SQLite": sqlite3.sqlite_version},
     }
+
+
+def warnings(machine: Mapping[str, Any]) -> list[str]:
+    """What makes the figures doubtful, for people."""
+    found = []
+    if machine["file_system"] == "tmpfs":
+        found.append("The temporary folder is in memory, where a commit waits for no disk: the figures flatter all.")
+    if machine["load_before"] > machine["cores"] / 4:
+        found.append(f"The machine has other work to do (load {machine['load_before']:.1f}): expect noise.")
+    return found
 
 
 def file_system(folder: Path) -> str:

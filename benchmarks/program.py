@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, NamedTuple
@@ -34,12 +35,14 @@ class Usage(NamedTuple):
         seconds: between the times in the two lines.
         cpu_s: user and system time of the process, its end included.
         peak_memory_mib: the most that was resident, ever.
+        lag_s: how late the first of the lines was read. What it used of the CPU meanwhile is missing in `cpu_s`.
         counts: the line `stopped`.
     """
 
     seconds: float
     cpu_s: float
     peak_memory_mib: float
+    lag_s: float
     counts: Mapping[str, Any]
 
 
@@ -71,7 +74,7 @@ class Program:
         self._limit.start()
         self._consuming: Mapping[str, Any] = {}
         self._stopped: Mapping[str, Any] = {}
-        self._cpu_at_consuming_s = 0.0
+        self._cpu_at_consuming_s = self._lag_s = 0.0
         self._peak_memory_mib = 0.0
 
     @property
@@ -98,6 +101,7 @@ class Program:
             if event["event"] == "consuming":
                 self._cpu_at_consuming_s = cpu_of_process_s(self.pid)
                 self._consuming = event
+                self._lag_s = (datetime.now(timezone.utc) - self.consuming_at).total_seconds()
                 return
         self._collect()
         raise self._failure("ended before it consumed")
@@ -116,7 +120,16 @@ class Program:
         if status != 0 or not self._stopped:
             raise self._failure(f"ended with status {status}")
         seconds = (self.stopped_at - self.consuming_at).total_seconds()
-        return Usage(seconds, cpu_s - self._cpu_at_consuming_s, self._peak_memory_mib, self._stopped)
+        used_s = cpu_s - self._cpu_at_consuming_s
+        return Usage(seconds, used_s, self._peak_memory_mib, self._lag_s, self._stopped)
+
+    def freeze(self) -> None:
+        """Let it not run at all until `thaw`."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it run on."""
+        self._process.send_signal(signal.SIGCONT)
 
     def terminate(self) -> None:
         """Ask it to end, as a service manager does."""
@@ -182,6 +195,54 @@ def run(command: Sequence[object], env: Mapping[str, str], cwd: Path, *, timeout
     if done.returncode != 0:
         raise ProgramFailed(f"{' '.join(words)}: exit status {done.returncode}\n{done.stdout}{done.stderr}".rstrip())
     return done.stdout
+
+
+class Helper:
+    """A program that helps in the background: it says one line when it is ready, and writes its result when it ends.
+
+    As a context manager, it is killed at the end if it still runs.
+
+    Raises:
+        ProgramFailed: it ended before it was ready.
+    """
+
+    def __init__(self, command: Sequence[object], env: Mapping[str, str], cwd: Path) -> None:
+        self._words = [str(word) for word in command]
+        self._process = subprocess.Popen(
+            [*_TETHER, *self._words],
+            env=env,
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert self._process.stdout is not None
+        if not self._process.stdout.readline():
+            self.result(timeout_s=10)
+
+    def result(self, *, timeout_s: float) -> str:
+        """Wait for its end. Returns what it has written to standard output since it was ready.
+
+        Raises:
+            ProgramFailed: it took longer, or ended with another status than 0.
+        """
+        try:
+            output, complaint = self._process.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired as error:
+            raise ProgramFailed(f"{' '.join(self._words)}: not done in {timeout_s:g} s") from error
+        if self._process.returncode != 0:
+            raise ProgramFailed(f"{' '.join(self._words)}: {complaint}".rstrip())
+        return output
+
+    def __enter__(self) -> Helper:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._process.kill()
+        self._process.communicate()
 
 
 def _time(line: Mapping[str, Any]) -> datetime:

@@ -24,6 +24,7 @@ from benchmarks.databases import (
 from benchmarks.proc import cpu_of_tree_s
 from benchmarks.program import ROOT, Program, run
 from tools.servers import MariaDB, PostgreSQL, RabbitMQ
+from tools.servers.process import wait_until
 
 QUEUE = "rasp_data"
 KINDS = ("sqlite", "postgresql", "mariadb")
@@ -134,6 +135,10 @@ class Stage:
     def empty_queue(self) -> None:
         """Make the queue anew, with nothing in it."""
         self.fill(0, 1, "--anew")
+
+    def wait_until_consumed(self, timeout_s: float = 120.0) -> None:
+        """Return when the queue is empty and all is acknowledged."""
+        wait_until(lambda: self.rabbitmq.queue_counts(QUEUE) == (0, 0), timeout_s, "an empty queue")
 
     def settle(self, database: Database | None) -> None:
         """Return when the servers are at rest: what they still had to do for others is done."""

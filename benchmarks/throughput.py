@@ -1,4 +1,9 @@
-"""Messages a second of every contender, in turn, and what each message costs."""
+"""Messages a second of every contender, in turn, and what each message costs.
+
+Nobody's start counts: time begins when rpi-health says that it consumes, and with the first message of a yardstick. It
+ends when rpi-health has drained and disconnected, but with a yardstick's last message: that is to the yardsticks' good.
+Peak memory is that of the whole run.
+"""
 
 from __future__ import annotations
 

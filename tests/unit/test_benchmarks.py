@@ -8,7 +8,9 @@ from datetime import datetime, timezone
 
 import pytest
 
+from benchmarks import consumers, growth, memory
 from benchmarks.contenders import CONTENDERS, Sample
+from benchmarks.machine import warnings
 from benchmarks.messages import bodies
 from benchmarks.options import Options
 from benchmarks.proc import cpu_of_process_s, cpu_of_tree_s, memory_mib, peak_memory_mib
@@ -23,7 +25,7 @@ ENVELOPE = Envelope(datetime.fromtimestamp(NOW_S, timezone.utc), b"delivery")
 
 
 def sample(messages_per_second: float) -> Sample:
-    return Sample(100, 100 / messages_per_second, messages_per_second, 20.0, 3.0, 4.0, 50.0)
+    return Sample(100, 100 / messages_per_second, messages_per_second, 20.0, 3.0, 4.0, 50.0, 1.0)
 
 
 def test_span_has_the_median_and_both_ends() -> None:
@@ -93,6 +95,29 @@ def test_messages_go_on_where_the_last_ones_ended() -> None:
 
 def test_messages_are_filled_up_to_a_size() -> None:
     assert {len(body) for body in bodies(3, 2, now_s=NOW_S, size_bytes=5000)} == {5000}
+
+
+def test_memory_grows_by_what_is_resident_at_the_end_and_was_not_after_a_tenth() -> None:
+    samples = [memory.Sample(consumed, 50 + consumed / 1000) for consumed in range(0, 10_001, 100)]
+    found = memory.growth(samples, 10_000)
+    assert found == {"after_first_tenth_mib": 51.0, "at_the_end_mib": 59.9, "growth_mib": pytest.approx(8.9)}
+
+
+def test_large_tables_are_compared_with_small_ones_where_both_took_part() -> None:
+    few, many = growth.scenarios()[:2]
+    rates = {few.name: [100.0, 200.0, 300.0], many.name: [150.0]}
+    assert growth.summarised([few, many], rates)[many.name]["ratio"] == 0.75
+    assert growth.summarised([many], {many.name: [150.0]})[many.name]["ratio"] is None
+
+
+def test_several_consumers_are_compared_with_one() -> None:
+    found = consumers.summarised({1: [consumers.Sample(100, 0, 0, 0)], 2: [consumers.Sample(150, 1, 2, 0)] * 2}, 2)
+    assert (found["ratio_to_one"], found["deadlocks"], found["database_retries"]) == (1.5, 2, 4)
+
+
+def test_busy_machine_and_disk_in_memory_are_warned_of() -> None:
+    assert warnings({"file_system": "ext4", "load_before": 0.1, "cores": 2}) == []
+    assert len(warnings({"file_system": "tmpfs", "load_before": 1.0, "cores": 2})) == 2
 
 
 def test_processes_are_measured() -> None:
