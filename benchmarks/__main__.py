@@ -105,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--only", type=lambda text: text.split(","), default=[], metavar="NAME,…", help="take only these"
     )
-    parser.add_argument("--rounds", type=_positive, help="how often each one has its turn")
+    parser.add_argument("--rounds", type=_positive, help="how often each one has its turn, where they take turns")
     parser.add_argument("--messages", type=_positive, help="messages in one run")
     parser.add_argument("--devices", type=_positive, help="devices that they are of")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where results go (default: in benchmarks/results)")

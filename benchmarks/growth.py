@@ -149,6 +149,7 @@ def summarised(chosen: list[Scenario], rates: Mapping[str, list[float]]) -> dict
             "history": each.history,
             "messages_per_second": spans[each.name]._asdict(),
             "ratio": spans[each.name].median / spans[each.base].median if each.base in spans else None,
+            "ratio_in_each_round": [own / base for own, base in zip(rates[each.name], rates.get(each.base or "", []))],
             "samples": rates[each.name],
         }
         for each in chosen

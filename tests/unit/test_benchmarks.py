@@ -105,8 +105,10 @@ def test_memory_grows_by_what_is_resident_at_the_end_and_was_not_after_a_tenth()
 
 def test_large_tables_are_compared_with_small_ones_where_both_took_part() -> None:
     few, many = growth.scenarios()[:2]
-    rates = {few.name: [100.0, 200.0, 300.0], many.name: [150.0]}
-    assert growth.summarised([few, many], rates)[many.name]["ratio"] == 0.75
+    rates = {few.name: [100.0, 200.0, 300.0]}
+    found = growth.summarised([few, many], {**rates, many.name: [150.0, 150.0, 600.0]})
+    assert found[many.name]["ratio"] == 0.75
+    assert found[many.name]["ratio_in_each_round"] == [1.5, 0.75, 2.0]
     assert growth.summarised([many], {many.name: [150.0]})[many.name]["ratio"] is None
 
 
