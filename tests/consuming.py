@@ -65,9 +65,15 @@ class Consuming:
     def stop(self) -> dict[str, Any]:
         """Stop it as a service manager does; it must end in good order. Returns its counts."""
         assert self.process.poll() is None, self.output
+        # One that has only just been started would not know the signal yet.
+        wait_until(self._catches_sigterm, 30, "the consumer to take signals")
         self.process.send_signal(signal.SIGTERM)
         assert self.process.wait(20) == 0, self.output
         return self.counts()
+
+    def _catches_sigterm(self) -> bool:
+        (caught,) = re.findall(r"SigCgt:\s+([0-9a-f]+)", Path(f"/proc/{self.process.pid}/status").read_text())
+        return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
 
     def counts(self) -> dict[str, Any]:
         """The counts with which it ended."""
