@@ -13,6 +13,8 @@ from pika import exceptions as pika_errors
 from pika.adapters.blocking_connection import BlockingChannel
 
 from rpi_health import errors
+from rpi_health.broker import fast_lane
+from rpi_health.broker.fast_lane import FastConnection
 from rpi_health.broker.faults import address, translate
 from rpi_health.broker.session import Session
 from rpi_health.delivery import Delivery
@@ -42,7 +44,8 @@ class Connection:
         self._heard_at = time.monotonic()
         self._give_up_at = math.inf
         with self._translated():
-            self._pika = pika.BlockingConnection(parameters)
+            implementation: Any = fast_lane.connection_class()
+            self._pika = pika.BlockingConnection(parameters, _impl_class=implementation)
             self._watch()
 
     @property
@@ -63,7 +66,8 @@ class Connection:
         """
         with self._translated():
             self._ensure_queue(queue)
-            return Session(self._pika, queue, prefetch, deliver, self._translated)
+            lanes = self._asynchronous if isinstance(self._asynchronous, FastConnection) else None
+            return Session(self._pika, lanes, queue, prefetch, deliver, self._translated)
 
     def process(self, time_limit_s: float) -> None:
         """Receive deliveries, send acks and heartbeats: until something happened, or for so long.

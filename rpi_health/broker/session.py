@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -14,9 +15,13 @@ import pika
 from pika import exceptions as pika_errors
 
 from rpi_health import errors
+from rpi_health.broker.fast_lane import FastConnection, Lane
 from rpi_health.broker.ledger import Ledger
 from rpi_health.broker.wire import properties_of
-from rpi_health.delivery import Delivery
+from rpi_health.delivery import Delivery, Properties
+
+#: The prefetch counts messages, whatever their size: with so many bytes of them unsettled, no more are received.
+MAX_UNSETTLED_BYTES = 64 * 1024 * 1024
 
 
 class Session:
@@ -28,6 +33,7 @@ class Session:
     def __init__(
         self,
         connection: pika.BlockingConnection,
+        lanes: FastConnection | None,
         queue: str,
         prefetch: int,
         deliver: Callable[[Delivery], None],
@@ -35,12 +41,17 @@ class Session:
     ) -> None:
         self.token = os.urandom(8)
         self._connection = connection
+        self._lanes = lanes
         self._queue = queue
         self._deliver = deliver
         self._translated = translated
         self._ledger = Ledger()
         self._delivered = 0
+        self._sizes: dict[int, int] = {}
+        self._unsettled_bytes = 0
         self._to_settle: deque[Sequence[int]] = deque()
+        self._has_to_settle = threading.Event()
+        self._taking = True
         self._cancelled_by_broker = False
         self._closed = False
         self._channel = connection.channel()
@@ -48,7 +59,10 @@ class Session:
         self._channel.basic_qos(prefetch_count=prefetch)
         # What is ready now was sent before we listened; what comes after it was sent while we did.
         self._waiting = self._count_ready()
-        self._consumer_tag = self._channel.basic_consume(queue, self._on_message)
+        self._consumer_tag = f"rpi-health-{self.token.hex()}"
+        if lanes is not None:
+            lanes.open_lane(self._channel.channel_number, Lane(self._consumer_tag, self._on_delivery))
+        self._channel.basic_consume(queue, self._on_message, consumer_tag=self._consumer_tag)
 
     @property
     def is_open(self) -> bool:
@@ -68,8 +82,8 @@ class Session:
     def settle(self, tags: Sequence[int]) -> None:
         """Ack these tags (ascending) soon. Those of a session that is gone are dropped."""
         self._to_settle.append(tags)
-        with contextlib.suppress(pika_errors.ConnectionWrongStateError):
-            self._connection.add_callback_threadsafe(self._send_acks)
+        self._has_to_settle.set()
+        self._call_soon(self._send_acks)
 
     def check(self) -> None:
         """Raise `BrokerUnavailable` if this session has ended: a queue that was deleted just stops delivering."""
@@ -85,8 +99,19 @@ class Session:
         with self._translated():
             return self._count_ready()
 
+    @property
+    def is_full(self) -> bool:
+        """Whether so many bytes are unsettled that no more should be received."""
+        return self._unsettled_bytes > MAX_UNSETTLED_BYTES
+
+    def wait_for_room(self, time_limit_s: float) -> None:
+        """While full, wait until something is settled, or for so long: meanwhile nothing is received or sent."""
+        if self.is_full:
+            self._has_to_settle.wait(time_limit_s)
+
     def stop_taking(self) -> None:
-        """Have the broker send no more. What was delivered can still be settled."""
+        """Have the broker send no more. What was delivered can still be settled; what is under way goes back."""
+        self._taking = False
         with self._translated():
             if self.is_open and not self._cancelled_by_broker:
                 self._channel.basic_cancel(self._consumer_tag)
@@ -96,6 +121,7 @@ class Session:
 
         Returns when the broker has confirmed the close, and with it every ack before. Never raises.
         """
+        self._taking = False
         with contextlib.suppress(Exception):
             if self.is_open:
                 self._send_acks()
@@ -105,21 +131,38 @@ class Session:
     def abandon(self) -> None:
         """Note that the session is lost. Its acks are dropped from now on: on another channel they would ack others."""
         self._closed = True
+        if self._lanes is not None:
+            self._lanes.close_lane(self._channel.channel_number)
+
+    def _call_soon(self, callback: Callable[[], None]) -> None:
+        with contextlib.suppress(pika_errors.ConnectionWrongStateError):
+            self._connection.add_callback_threadsafe(callback)
 
     def _send_acks(self) -> None:
+        self._has_to_settle.clear()
         while self._to_settle and self.is_open:
-            for tag, multiple in self._ledger.settle(self._to_settle.popleft()):
+            tags = self._to_settle.popleft()
+            self._unsettled_bytes -= sum(map(self._sizes.pop, tags))
+            for tag, multiple in self._ledger.settle(tags):
                 self._channel.basic_ack(tag, multiple)
 
     def _count_ready(self) -> int:
         return int(self._channel.queue_declare(self._queue, passive=True).method.message_count)
 
     def _on_message(self, _channel: Any, method: Any, properties: pika.BasicProperties, body: bytes) -> None:
-        tag, redelivered = method.delivery_tag, method.redelivered
+        self._on_delivery(method.delivery_tag, method.redelivered, properties_of(properties), body)
+
+    def _on_delivery(self, tag: int, redelivered: bool, properties: Properties, body: bytes) -> None:
+        if not self._taking:
+            return
         self._delivered = tag
+        self._sizes[tag] = len(body)
+        self._unsettled_bytes += len(body)
+        if self.is_full:
+            self._call_soon(lambda: None)  # ends the receiving that is under way
         waiting = redelivered or tag <= self._waiting
         received_at = datetime.now(timezone.utc)
-        self._deliver(Delivery(self, tag, redelivered, waiting, received_at, properties_of(properties), body))
+        self._deliver(Delivery(self, tag, redelivered, waiting, received_at, properties, body))
 
     def _on_cancelled(self, _frame: Any) -> None:
         self._cancelled_by_broker = True

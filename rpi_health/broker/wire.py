@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Mapping
 from decimal import Decimal
+from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
@@ -26,6 +27,20 @@ _read: Callable[[Any], Any] = operator.attrgetter(*Properties._fields)
 def properties_of(sent: pika.BasicProperties) -> Properties:
     """The properties that a message was sent with."""
     return Properties._make(_read(sent))
+
+
+@lru_cache(maxsize=16)
+def decode_properties(encoded: bytes) -> Properties:
+    """The properties in a content header; none where they cannot be read.
+
+    Most producers send the same ones with each message. What a header holds must not be changed: others have it too.
+    """
+    sent = pika.BasicProperties()
+    try:
+        sent.decode(encoded)
+    except Exception:  # cut short: without them the message can be handled, without an answer none can
+        return Properties()
+    return properties_of(sent)
 
 
 def basic_properties(properties: Properties, own_headers: Mapping[str, Any]) -> pika.BasicProperties:

@@ -7,6 +7,9 @@ import queue
 
 from rpi_health.delivery import Delivery
 
+#: No batch grows once its bodies have so many bytes: what they are decoded to takes several times as much memory.
+MAX_BATCH_BYTES = 4 * 1024 * 1024
+
 
 class Intake:
     """Deliveries that wait for the writer. The prefetch bounds how many there are.
@@ -44,8 +47,8 @@ class Intake:
         self._first = None
         if first is None:
             return []
-        batch = [first]
-        while len(batch) < limit:
+        batch, size = [first], len(first.body)
+        while len(batch) < limit and size < MAX_BATCH_BYTES:
             try:
                 delivery = self._waiting.get_nowait()
             except queue.Empty:
@@ -57,4 +60,5 @@ class Intake:
                 self._first = delivery
                 break
             batch.append(delivery)
+            size += len(delivery.body)
         return batch

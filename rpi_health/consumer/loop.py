@@ -41,6 +41,11 @@ class Session(Protocol):
     @property
     def is_open(self) -> bool: ...
 
+    @property
+    def is_full(self) -> bool: ...
+
+    def wait_for_room(self, time_limit_s: float) -> None: ...
+
     def check(self) -> None: ...
 
     def count_ready(self) -> int: ...
@@ -268,7 +273,9 @@ class Consumer:
         elif self._session is None:
             self._open_session(connection)
         else:
-            connection.process(_TICK_S)
+            # Full, it still receives a little each time: pika and we take a connection without a byte for dead.
+            self._session.wait_for_room(_TICK_S)
+            connection.process(0 if self._session.is_full else _TICK_S)
             self._session.check()
             if self._limits.until_empty and self._is_drained(connection, self._session):
                 self._stop.set()

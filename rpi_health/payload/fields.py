@@ -42,12 +42,11 @@ def text(value: Any, length: int, problems: list[str]) -> str | None:
     if type(value) is not str:
         problems.append(f"{describe(value)} where text is expected")
         return None
-    if not value.isprintable():
-        value = without_controls(value, problems)
-    if len(value) > length:
+    found: str = value if value.isprintable() else without_controls(value, problems)
+    if len(found) > length:
         problems.append(f"cut to {length} characters")
-        return str(value[:length])
-    return str(value)
+        return found[:length]
+    return found
 
 
 def text_or_number(value: Any, length: int, problems: list[str]) -> str | None:
@@ -59,6 +58,9 @@ def text_or_number(value: Any, length: int, problems: list[str]) -> str | None:
 
 def number(value: Any, _bound: int, problems: list[str]) -> float | None:
     """Read a finite number, or the text of one: `12.5`, `12,5`, `12.5%`."""
+    if type(value) is float and isfinite(value):
+        found: float | None = value
+        return found
     if type(value) is float or type(value) is int:
         return float(value) if is_number(value, problems) else None
     if type(value) is not str:
@@ -83,14 +85,11 @@ def positive(value: Any, bound: int, problems: list[str]) -> float | None:
 
 def count(value: Any, maximum: int, problems: list[str]) -> int | None:
     """Read an integer from 0 to `maximum`, or a number or a text that is one: `3`, `3.0`, `"3"`."""
-    if type(value) is not int:
-        value = _integral(value, problems)
-        if value is None:
-            return None
-    if not 0 <= value <= maximum:
-        problems.append(f"not between 0 and {maximum}")
-        return None
-    return int(value)
+    found: int | None = value if type(value) is int else _integral(value, problems)
+    if found is None or 0 <= found <= maximum:
+        return found
+    problems.append(f"not between 0 and {maximum}")
+    return None
 
 
 def _integral(value: Any, problems: list[str]) -> int | None:

@@ -81,10 +81,17 @@ def from_epoch(number: float) -> datetime | None:
     """
     size = abs(number)
     if size < 1e11:
-        return _after_epoch(number * 1_000_000)
+        return _from_seconds(number)
     if size < 1e14:
         return from_epoch_ms(number)
     return _after_epoch(number if size < 1e17 else number // 1000)
+
+
+def _from_seconds(number: float) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(number, timezone.utc)
+    except (ValueError, OverflowError, OSError):  # too far; or after 2038, on a system of 32 bits
+        return _after_epoch(number * 1_000_000)
 
 
 def from_epoch_ms(number: float) -> datetime | None:

@@ -1,5 +1,6 @@
 """Bytes to one JSON object: compression, charset and grammar.
 
+Ordinary JSON is read by `pydantic_core`, in half the time that `json` takes; the rest by `json`, with care.
 Strict about JSON's grammar, forgiving about what real producers get wrong inside strings and numbers; linear in the
 size of the body, however hostile. Knows nothing of reports, but that `id` may not be given twice.
 """
@@ -10,7 +11,9 @@ import codecs
 import json
 import re
 import zlib
-from typing import Any, Callable, NamedTuple
+from typing import Any, NamedTuple
+
+import pydantic_core
 
 from rpi_health.errors import Rejection
 from rpi_health.text import clean
@@ -42,9 +45,6 @@ _SHORT_TEXT = 4096
 # Python refuses to read more digits than its limit, which is never below 640 (and has none, at quadratic cost, if old).
 _MAX_DIGITS = 639
 _ENORMOUS = 10**_MAX_DIGITS
-
-# Half the cost of json.loads, which looks for a charset and whitespace first.
-_scan: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 
 
 class Loaded(NamedTuple):
@@ -83,16 +83,13 @@ def load(body: bytes, content_encoding: str | None = None) -> Loaded:
 
 def _load_ordinary(body: bytes) -> dict[str, Any] | None:
     """Read what nearly all producers send. None for everything else, good or bad: `_load_unusual` then judges it."""
+    if len(body) > _SHORT_TEXT or body.count(b"[") + body.count(b"{") > MAX_DEPTH or _may_repeat_id(body):
+        return None
     try:
-        text = body.decode()
-        if len(text) > _SHORT_TEXT or text.count("[") + text.count("{") > MAX_DEPTH or _may_repeat_id(text):
-            return None
-        document, end = _scan(text, 0)
-    except (ValueError, StopIteration):
+        document = pydantic_core.from_json(body)
+    except ValueError:
         return None
-    if type(document) is not dict or (end != len(text) and text[end:].strip(" \t\n\r")):
-        return None
-    return document
+    return document if type(document) is dict else None
 
 
 def _load_unusual(body: bytes, content_encoding: str | None) -> Loaded:
@@ -211,7 +208,7 @@ def _first_too_deep(text: str) -> int | None:
 
 def _parse_shallow(text: str, *, strict: bool) -> Any:
     """Parse text of bounded depth; see that `id` is not given twice with different values."""
-    objects = _Objects() if _may_repeat_id(text) else None
+    objects = _Objects() if _may_repeat_id(text.encode(errors="replace")) else None
     decoder = json.JSONDecoder(strict=strict, parse_int=_read_integer, object_pairs_hook=objects)
     document = decoder.decode(text)
     if objects is not None and isinstance(document, dict):
@@ -229,9 +226,9 @@ class _Objects:
         return dict(members)
 
 
-def _may_repeat_id(text: str) -> bool:
+def _may_repeat_id(body: bytes) -> bool:
     # An escaped spelling of the key needs \u0069 or \u0064.
-    return text.count('"id"') > 1 or "\\u006" in text
+    return body.count(b'"id"') > 1 or b"\\u006" in body
 
 
 def _check_id_is_one(members: list[tuple[str, Any]]) -> None:

@@ -17,7 +17,8 @@ from rpi_health.models import MessageReceipt, PoisonNote
 from rpi_health.report import Report
 from rpi_health.store import upsert
 from rpi_health.store.fold import fold
-from rpi_health.store.tables import tables_for
+from rpi_health.store.multirow import MultiRowTables
+from rpi_health.store.staged import StagedTables
 
 
 class Refused(NamedTuple):
@@ -36,7 +37,7 @@ class Store:
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
-        self._tables = tables_for(engine.dialect.name)
+        self._tables = _tables_for(engine.dialect.name)
         self._open: sa.Connection | None = None
 
     def write(self, reports: Sequence[Report]) -> list[Refused]:
@@ -139,6 +140,10 @@ class Store:
         )
         first = {(device, digest): received_at for device, digest, received_at in connection.execute(query)}
         return [r if r.receipt is None else _received_first(r, first[r.raspberry_id, r.receipt]) for r in reports]
+
+
+def _tables_for(dialect_name: str) -> StagedTables | MultiRowTables:
+    return StagedTables() if dialect_name == "postgresql" else MultiRowTables(dialect_name)
 
 
 def _received_first(report: Report, received_at: datetime) -> Report:

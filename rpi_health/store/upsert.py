@@ -59,14 +59,20 @@ def _has_bit(mask: sa.ColumnElement[int], bit: int) -> sa.ColumnElement[bool]:
 
 
 class Statement(NamedTuple):
-    """An INSERT for `executemany`, and what puts a row into the order of its parameters."""
+    """An INSERT of rows of values: `head`, then a group of placeholders for each row, then `tail`.
 
-    sql: str
+    Args:
+        arrange: puts a row into the order of the placeholders.
+    """
+
+    head: str
+    group: str
+    tail: str
     arrange: Callable[[Row], Row]
 
 
 class RowStatements(NamedTuple):
-    """What SQLite, MySQL and MariaDB are written with: one row a parameter set."""
+    """What SQLite, MySQL and MariaDB are written with."""
 
     upsert_status: Statement
     insert_history: Statement
@@ -81,7 +87,7 @@ def row_statements(dialect_name: str) -> RowStatements:
         upsert = upsert.on_conflict_do_update(index_elements=["raspberry_id"], set_=dict(changes(upsert.excluded)))
         history, receipt = (sqlite.insert(table).on_conflict_do_nothing() for table in (HISTORY, RECEIPTS))
         return _row_statements(dialect, upsert, history, receipt)
-    # A dialect of its own, so that the SQL is the form with VALUES(): the one that PyMySQL joins into few statements.
+    # A dialect of its own, so that the SQL is the form with VALUES(), which every version takes.
     dialect = mysql.dialect(paramstyle="format")
     replace = mysql.insert(STATUS)
     replace = replace.on_duplicate_key_update(changes(replace.inserted))
@@ -101,7 +107,10 @@ def _row_statements(dialect: sa.Dialect, upsert: Any, history: Any, receipt: Any
 def _statement(dialect: sa.Dialect, insert: Any, names: tuple[str, ...]) -> Statement:
     # Compiled once: SQLAlchemy's own executemany converts each parameter of each row in Python.
     compiled = insert.values({name: sa.bindparam(name) for name in names}).compile(dialect=dialect)
-    return Statement(str(compiled), operator.itemgetter(*(names.index(name) for name in compiled.positiontup)))
+    head, values, rest = str(compiled).partition(" VALUES ")
+    group, _, tail = rest.partition(")")
+    order = (names.index(name) for name in compiled.positiontup)
+    return Statement(head + values, group + ")", tail, operator.itemgetter(*order))
 
 
 class StagedStatements(NamedTuple):
@@ -109,9 +118,9 @@ class StagedStatements(NamedTuple):
 
     create_stage: str
     copy_stage: str
-    upsert_status: sa.Insert
-    insert_history: sa.Insert
-    insert_receipt: sa.Insert
+    upsert_status: str
+    insert_history: str
+    insert_receipt: str
 
 
 #: A staged row: its turn (0: history only; 1, 2 …: the rounds of `fold`), the status row, and what only history has.
@@ -130,12 +139,16 @@ def staged_statements() -> StagedStatements:
         postgresql_on_commit="DELETE ROWS",
     )
     return StagedStatements(
-        str(CreateTable(stage, if_not_exists=True).compile(dialect=_POSTGRESQL)),
+        _compiled(CreateTable(stage, if_not_exists=True)),
         f"COPY pg_temp.{stage.name} ({', '.join(STAGE_COLUMNS)}) FROM STDIN",
-        _staged_upsert(stage),
-        _staged_history(stage),
-        postgresql.insert(RECEIPTS).on_conflict_do_nothing(),
+        _compiled(_staged_upsert(stage)),
+        _compiled(_staged_history(stage)),
+        _compiled(postgresql.insert(RECEIPTS).on_conflict_do_nothing()),
     )
+
+
+def _compiled(statement: Any) -> str:
+    return str(statement.compile(dialect=_POSTGRESQL))
 
 
 def _staged_upsert(stage: sa.Table) -> sa.Insert:

@@ -88,14 +88,14 @@ def test_goes_up_down_and_up_with_rows(migrated_url: str) -> None:
     add_rows(migrated_url)
     migrations.downgrade(migrated_url, "base")
     assert tables(migrated_url) == set()
-    assert migrations.upgrade(migrated_url) == migrations.Result(None, "0001")
+    assert migrations.upgrade(migrated_url) == migrations.Result(None, "0002")
     add_rows(migrated_url)
 
 
 def test_second_run_changes_nothing(migrated_url: str) -> None:
     add_rows(migrated_url)
     result = migrations.upgrade(migrated_url)
-    assert (result.before, str(result)) == (result.after, "The tables are up to date (revision 0001).")
+    assert (result.before, str(result)) == (result.after, "The tables are up to date (revision 0002).")
     assert len(scalars(migrated_url, "SELECT id FROM device_status")) == 2
 
 
@@ -109,7 +109,7 @@ def test_five_at_once_all_succeed_and_one_does_it(database_url: str, tmp_path: P
     outputs = [process.communicate(timeout=60) for process in running]
     assert [(process.returncode, err) for process, (_, err) in zip(running, outputs)] == [(0, "")] * 5
     said = sorted(out.strip() for out, _ in outputs)
-    assert said == ["Created the tables (revision 0001).", *["The tables are up to date (revision 0001)."] * 4]
+    assert said == ["Created the tables (revision 0002).", *["The tables are up to date (revision 0002)."] * 4]
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
@@ -174,7 +174,7 @@ def test_check_of_a_missing_file_creates_none(sqlite_url: str, tmp_path: Path) -
 
 def test_older_tables_are_told_from_newer_ones(migrated_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(migrations, "_head", lambda _script: "0002")
+        patched.setattr(migrations, "_head", lambda _script: "9998")
         with pytest.raises(errors.SchemaNotCurrent, match=r"older version.*run `rpi-health init-db`"):
             migrations.check(migrated_url)
     run(migrated_url, f"UPDATE {migrations.VERSION_TABLE} SET version_num = '9999'")
@@ -206,3 +206,10 @@ def test_migrating_writes_nothing_to_stdout(database_url: str, capsys: pytest.Ca
     migrations.check(database_url)
     migrations.downgrade(database_url, "base")
     assert capsys.readouterr().out == ""
+
+
+def test_pages_of_device_status_have_room_for_updates_on_postgresql(postgresql_url: str) -> None:
+    migrations.upgrade(postgresql_url)
+    asked = DeviceStatus.__table__.dialect_options["postgresql"]["with"]
+    stored = scalars(postgresql_url, "SELECT unnest(reloptions) FROM pg_class WHERE relname = 'device_status'")
+    assert stored == [f"{name}={value}" for name, value in asked.items()]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -61,21 +61,20 @@ def test_history_is_written_in_the_order_of_its_keys(sqlite_url: str) -> None:
     """Here and on MySQL, row by row. For PostgreSQL's one statement, see `tests/unit/test_upsert.py`."""
     migrations.upgrade(sqlite_url)
     engine = create_engine(sqlite_url, writer=True)
-    keys: list[tuple[str, str]] = []
+    statements: list[str] = []
 
-    @sa.event.listens_for(engine, "before_cursor_execute")
-    def note_keys(_c: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
-        inserted = re.match(r"INSERT INTO device_history \(([^)]*)\)", statement)
-        if inserted:
-            names = inserted[1].split(", ")
-            keys.extend((row[names.index("raspberry_id")], row[names.index("reported_at")]) for row in parameters)
+    @sa.event.listens_for(engine, "connect")
+    def trace(connection: sqlite3.Connection, _record: object) -> None:
+        connection.set_trace_callback(statements.append)
 
     store = Store(engine)
     minutes = [number * 7 % 60 for number in range(60)]
     store.write([report({"id": f"pi-{minute % 20:02}"}, minute=minute) for minute in minutes])
     store.close()
-    assert keys == sorted(keys)
-    assert len(keys) == 60
+    keys = [re.search(r"\('(pi-\d+)',\s*'([^']*)'", each) for each in statements if "INTO device_history" in each]
+    found = [key.groups() for key in keys if key]
+    assert found == sorted(found)
+    assert len(found) == 60
 
 
 def test_database_that_is_busy_refuses_no_report(sqlite_url: str) -> None:

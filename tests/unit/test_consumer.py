@@ -23,10 +23,14 @@ class Session:
     def __init__(self, settled: int = 0, ready: int = 0) -> None:
         self.delivered = self.settled = settled
         self.is_open = True
+        self.is_full = False
         self.ready = ready
 
     def check(self) -> None:
         """It is as it was."""
+
+    def wait_for_room(self, time_limit_s: float) -> None:
+        """There is room."""
 
     def count_ready(self) -> int:
         return self.ready

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy.dialects import postgresql
 
 from rpi_health.store import upsert
 
@@ -18,13 +17,13 @@ STATEMENTS = upsert.staged_statements()
     ],
     ids=["status", "history"],
 )
-def test_postgresql_takes_locks_in_the_order_of_the_keys_whatever_its_plan(statement: object, order: str) -> None:
-    assert order in " ".join(str(statement.compile(dialect=postgresql.dialect())).split())  # type: ignore[attr-defined]
+def test_postgresql_takes_locks_in_the_order_of_the_keys_whatever_its_plan(statement: str, order: str) -> None:
+    assert order in " ".join(statement.split())
 
 
 @pytest.mark.parametrize("dialect", ["mysql", "mariadb"])
 def test_mysql_changes_what_guards_the_row_after_all_that_is_guarded(dialect: str) -> None:
-    _, _, changes = upsert.row_statements(dialect).upsert_status.sql.partition("ON DUPLICATE KEY UPDATE ")
+    _, _, changes = upsert.row_statements(dialect).upsert_status.tail.partition("ON DUPLICATE KEY UPDATE ")
     assigned = [part.split(" = ")[0].strip() for part in changes.split(", ") if " = " in part]
     assert assigned[-1] == "reported_at"
     assert len(assigned) == len(upsert.STATUS_COLUMNS) - 2  # all but the key and first_seen
