@@ -8,6 +8,8 @@ import click
 
 from rpi_health.cli import settings
 
+_OBJECTS_BETWEEN_COLLECTIONS = 20_000
+
 
 @click.command("consume")
 @click.option("--until-empty", is_flag=True, help="Stop when the queue is drained.")
@@ -25,6 +27,8 @@ def command(ctx: click.Context, until_empty: bool, max_messages: int | None) -> 
     from rpi_health import app, embed
 
     consumer = app.make_consumer(config, until_empty=until_empty, max_messages=max_messages)
-    # What is here now stays as long as the process: looking through it for garbage again and again costs a tenth.
+    # What is here now stays as long as the process, and a batch is thousands of objects that reference counts free:
+    # looking through all of them for cycles again and again would cost a tenth of all the time.
     gc.freeze()
+    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
     embed.run_until_signal(consumer, config.drain_timeout_s)

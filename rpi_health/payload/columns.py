@@ -97,6 +97,7 @@ _FIELDS = {
     "i2c_buses": _field("i2c_buses", fields.json_value),
     "net_ifaces": _field("net_ifaces", fields.json_value),
 }
+_field_of = _FIELDS.get
 # Read by `payload`, into no column of the state.
 _READ_ELSEWHERE = ("id", "timestamp")
 
@@ -117,7 +118,7 @@ def read(document: dict[str, Any], length: int, warnings: list[str]) -> tuple[li
     problems: list[str] = []
     unknown = {}
     for key, value in document.items():
-        field = _FIELDS.get(key)
+        field = _field_of(key)
         if field is None:
             if key not in _READ_ELSEWHERE:
                 unknown[key] = value

@@ -28,21 +28,26 @@ _metrics: Callable[[State], Row] = operator.itemgetter(*(State._fields.index(n) 
 
 
 def with_offset(instant: datetime) -> str:
-    """`2024-05-06 07:08:09.123456+00:00`: for a column that knows time zones."""
-    return str(instant)
+    """`2024-05-06 07:08:09.123456+00`: for a column that knows time zones."""
+    return without_offset(instant) + "+00"
 
 
 def without_offset(instant: datetime) -> str:
     """`2024-05-06 07:08:09.123456`: for MySQL's DATETIME(6), and as SQLAlchemy reads it back on SQLite."""
-    return instant.isoformat(" ", "microseconds")[:26]
+    at = instant
+    parts = (at.year, at.month, at.day, at.hour, at.minute, at.second, at.microsecond)
+    # In half the time that `isoformat`, which asks the time zone, or an f-string need.
+    return "%04d-%02d-%02d %02d:%02d:%02d.%06d" % parts  # noqa: UP031
 
 
 def status_row(folded: Folded, text: Text) -> Row:
     """The row for `upsert.STATUS_COLUMNS`."""
     report, first_heard_at, last_heard_at = folded
-    first = text(first_heard_at)
+    reported = text(report.reported_at)
+    # Most often the same instant: it is written once.
+    first = reported if first_heard_at is report.reported_at else text(first_heard_at)
     last = first if last_heard_at is first_heard_at else text(last_heard_at)
-    return (report.raspberry_id, first, last, text(report.reported_at), report.present, *_state(report))
+    return (report.raspberry_id, first, last, reported, report.present, *_state(report))
 
 
 def history_row(report: Report, text: Text) -> Row:

@@ -50,7 +50,9 @@ def _staged(reports: Sequence[Report], rounds: list[list[Folded]]) -> Iterator[R
         for folded in round_:
             report = folded.report
             current.add(id(report))
-            yield (turn, *status_row(folded, with_offset), report.digest, with_offset(report.received_at))
+            row = status_row(folded, with_offset)
+            heard_first = folded.first_heard_at is report.received_at
+            yield (turn, *row, report.digest, row[1] if heard_first else with_offset(report.received_at))
     for report in reports:
         if id(report) not in current:
             heads = (0, report.raspberry_id, None, None, with_offset(report.reported_at), report.present)
