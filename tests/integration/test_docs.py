@@ -5,7 +5,8 @@ How a fenced block is treated follows from its language:
 - `console`: every line that begins with `$ ` is run, in order, in the home of a new user with a real broker. It must
   exit 0, and write what is shown below it, as `pages.is_shown` has it. Nothing shown: nothing compared.
 - `python`: must compile.  `toml`: must be right settings.  `json`: must be a report that gives no warning.
-- `sh`: what installs or changes a machine; its syntax is checked.  `text`, `ini`: for reading.
+- `sh`: what installs or changes a machine; its syntax is checked.  `text`, `ini`: for reading.  `sql`: run by a test
+  of its own.
 
 A comment on the line before a block, as in `<!-- runs -->`, says more; see `MARKS`.
 """
@@ -46,7 +47,7 @@ MARKS = {
     "in a folder with the example's database": "there is a db.sqlite3 of the example's code with three devices in it",
     "the end of make demo": "compared with what tools/demo.py writes",
 }
-LANGUAGES = {"console", "python", "toml", "json", "sh", "text", "ini"}
+LANGUAGES = {"console", "python", "toml", "json", "sh", "text", "ini", "sql"}
 
 MESSAGES = ROOT / "docs" / "message-format.md"
 CONFIGURATION = ROOT / "docs" / "configuration.md"

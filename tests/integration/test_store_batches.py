@@ -14,6 +14,7 @@ from rpi_health.database import create_engine
 from rpi_health.models import DeviceHistory, DeviceStatus
 from rpi_health.store import Store
 from tests.reports import count_rows, report, rows
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -88,3 +89,22 @@ def test_database_that_is_busy_refuses_no_report(sqlite_url: str) -> None:
     assert count_rows(sqlite_url, DeviceHistory) == 2
     store.close()
     other.dispose()
+
+
+def test_next_state_of_a_device_changes_no_index_on_postgresql(postgresql_url: str) -> None:
+    """The versions of a row share a page, as long as there is room on it; see the migration 0002."""
+    migrations.upgrade(postgresql_url)
+    engine = create_engine(postgresql_url, writer=True)
+    store = Store(engine)
+    for minute in range(20):
+        store.write([report({"id": f"pi-{number:03}"}, minute=minute) for number in range(200)])
+    store.close()
+    query = sa.text("SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'device_status'")
+
+    def counts() -> tuple[int, int]:
+        with rows(postgresql_url) as connection:
+            updated, without_index = connection.execute(query).one()
+        return updated, without_index
+
+    wait_until(lambda: counts()[0] == 19 * 200, 15, "the server's statistics")
+    assert counts()[1] > 0.9 * 19 * 200
