@@ -37,6 +37,40 @@ def test_example_is_stored_with_exactly_its_values(store: Store, migrated_url: s
     assert (row["extra"], row["report_warnings"]) == (None, None)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "it's",
+        "''; --",
+        "\\",
+        "\\'",
+        "\\\\'",
+        'say "hi"',
+        "100 %s %(x)s %%",
+        "a\tb\nc\rd",
+        "\\N",
+        "\\x41",
+        "🥧 ünï",
+        "' OR 1=1 #",
+    ],
+)
+def test_text_is_stored_as_it_was_sent(store: Store, migrated_url: str, text: str) -> None:
+    """The values of a batch travel within the SQL on MySQL and MariaDB, and as lines of text to PostgreSQL."""
+    fields = {"wifi_status": text, "net_ifaces": [{"name": text}], "note": {text: text}}
+    assert store.write([report(fields, minute=1)]) == []
+    row = status(migrated_url)
+    assert (row["wifi_status"], row["net_ifaces"], row["extra"]) == (text, [{"name": text}], {"note": {text: text}})
+    assert history(migrated_url)[0]["wifi_status"] == text
+
+
+@pytest.mark.parametrize("number", [0.1, -0.5, 1e-7, 5e-324, 1.7976931348623157e308, 123456789.12345679, 1e22, 3])
+def test_numbers_are_stored_to_the_last_bit(store: Store, migrated_url: str, number: float) -> None:
+    assert store.write([report({"cpu_percent": number, "load": [number]}, minute=1)]) == []
+    row = status(migrated_url)
+    assert (row["cpu_percent"], history(migrated_url)[0]["cpu_percent"]) == (number, number)
+    assert row["extra"] == {"load": [pytest.approx(number, rel=1e-15)]}
+
+
 def test_absent_key_keeps_the_stored_value_and_null_sets_null(store: Store, migrated_url: str) -> None:
     store.write([report({**EXAMPLE, "led_internal_status": True, "site": "roof"}, minute=1)])
     store.write([report({"cpu_percent": None, "wifi_status": "weak"}, minute=2)])
