@@ -23,6 +23,7 @@ from rpi_health.database import create_engine
 from rpi_health.example import REPORT
 from rpi_health.settings import CONFIG_FILE, SETTINGS
 from rpi_health.store import Store
+from tests.command import SCRIPT
 from tests.reports import report
 
 CANARY = "p@ss:w/rd%é"
@@ -103,12 +104,25 @@ def process(*args: str, **options: Any) -> subprocess.CompletedProcess[str]:
 HEAVY = {"pydantic", "platformdirs", "sqlalchemy", "alembic", "pika", "rich", "pythonjsonlogger", "asyncio"}
 
 
+def imported(*args: str | Path) -> set[str]:
+    """The modules that Python imports when it runs with these arguments."""
+    command = [sys.executable, "-X", "importtime", *args]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    lines = [line for line in done.stderr.splitlines() if line.startswith("import time:")]
+    return {line.rpartition("|")[2].strip() for line in lines}
+
+
 @pytest.mark.parametrize("args", [["--help"], ["--version"], *([command, "--help"] for command in COMMANDS)])
 def test_help_and_version_import_nothing_heavy(args: list[str]) -> None:
-    code = f"import sys; from rpi_health.cli import main; main({args}, standalone_mode=False); print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
-    assert HEAVY & set(done.stdout.split()) == set()
-    assert "rpi_health.settings" in done.stdout.split()
+    modules = imported(SCRIPT, *args)
+    assert "rpi_health.settings" in modules
+    assert HEAVY & modules == set()
+
+
+def test_package_imports_nothing_heavy() -> None:
+    modules = imported("-c", "from rpi_health import rabbit_consumer, start_consumer_thread, shared")
+    assert "rpi_health.embed" in modules
+    assert HEAVY & modules == set()
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
