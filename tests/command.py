@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
+import pty
+import struct
 import subprocess
 import sysconfig
+import termios
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -67,3 +72,50 @@ class Cli:
         # The settings of the user, and of the machine, are looked for below these.
         folders = {"HOME": str(self.folder), "XDG_CONFIG_DIRS": str(self.folder / "etc")}
         return {**inherited, **folders, **(own or {})}
+
+
+class Terminal(Cli):
+    """The installed command whose output is bytes: text mode would turn a carriage return into a line feed."""
+
+    def output_of(self, *args: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            [SCRIPT, *args],
+            env=self._env(env),
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+
+    def on_terminal(self, *args: str, columns: int, env: Mapping[str, str] | None = None) -> str:
+        """All that a terminal of this width gets. The command must end with exit status 0."""
+        ours, theirs = pty.openpty()
+        try:
+            fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
+            process = subprocess.Popen(
+                [SCRIPT, *args], env=self._env(env), cwd=self.folder, stdin=theirs, stdout=theirs, stderr=theirs
+            )
+        finally:
+            os.close(theirs)
+        shown = _read_to_end(ours)
+        assert process.wait(60) == 0, shown
+        return shown.decode()
+
+    def _env(self, own: Mapping[str, str] | None) -> dict[str, str]:
+        looks = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "TTY_COMPATIBLE")
+        inherited = {name: value for name, value in super()._env(None).items() if name not in looks}
+        return {**inherited, "TERM": "xterm-256color", "PYTHONUTF8": "1", **(own or {})}
+
+
+def _read_to_end(terminal: int) -> bytes:
+    shown = b""
+    try:
+        while chunk := os.read(terminal, 65536):
+            shown += chunk
+    except OSError as error:
+        if error.errno != errno.EIO:  # how Linux says that nobody has the other end open any more
+            raise
+    finally:
+        os.close(terminal)
+    return shown

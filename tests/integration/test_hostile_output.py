@@ -6,19 +6,14 @@ from Unicode's own categories, and not by the product's `rpi_health.text`.
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import json
 import logging
 import os
-import pty
 import re
-import struct
 import subprocess
 import sys
-import termios
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,7 +25,7 @@ from rpi_health import migrations
 from rpi_health.cli import main
 from rpi_health.logs import JsonLineFormatter, TextLineFormatter, redactor
 from tests.amqp import PERSISTENT, Amqp
-from tests.command import SCRIPT, Cli
+from tests.command import Terminal
 from tests.conftest import fresh_name
 from tools.servers import PostgreSQL, RabbitMQ
 
@@ -114,56 +109,6 @@ def unsafe(output: bytes) -> list[str]:
         if char != "\n"
         and (unicodedata.category(char) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp") or _INVISIBLE.match(char))
     ]
-
-
-# ── The command, in bytes and on terminals ────────────────────────────────────────────────────────────────────────────
-
-
-class Terminal(Cli):
-    """The installed command whose output is bytes: text mode would turn a carriage return into a line feed."""
-
-    def output_of(self, *args: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[bytes]:
-        return subprocess.run(
-            [SCRIPT, *args],
-            env=self._env(env),
-            cwd=self.folder,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=60,
-            check=False,
-        )
-
-    def on_terminal(self, *args: str, columns: int, env: Mapping[str, str] | None = None) -> str:
-        """All that a terminal of this width gets. The command must end with exit status 0."""
-        ours, theirs = pty.openpty()
-        try:
-            fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
-            process = subprocess.Popen(
-                [SCRIPT, *args], env=self._env(env), cwd=self.folder, stdin=theirs, stdout=theirs, stderr=theirs
-            )
-        finally:
-            os.close(theirs)
-        shown = _read_to_end(ours)
-        assert process.wait(60) == 0, shown
-        return shown.decode()
-
-    def _env(self, own: Mapping[str, str] | None) -> dict[str, str]:
-        looks = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "TTY_COMPATIBLE")
-        inherited = {name: value for name, value in super()._env(None).items() if name not in looks}
-        return {**inherited, "TERM": "xterm-256color", "PYTHONUTF8": "1", **(own or {})}
-
-
-def _read_to_end(terminal: int) -> bytes:
-    shown = b""
-    try:
-        while chunk := os.read(terminal, 65536):
-            shown += chunk
-    except OSError as error:
-        if error.errno != errno.EIO:  # how Linux says that nobody has the other end open any more
-            raise
-    finally:
-        os.close(terminal)
-    return shown
 
 
 def unstyled(shown: str) -> bytes:
