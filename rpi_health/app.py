@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from rpi_health import database, fleet, migrations
+from rpi_health import database, fleet, migrations, schema
 from rpi_health.broker import Broker, Outcome, Outgoing, as_outgoing
 from rpi_health.config import Config
 from rpi_health.consumer import Consumer, Limits
@@ -54,7 +54,7 @@ def make_consumer(
     return Consumer(
         connect=connect,
         store=store,
-        check_database=lambda: migrations.check(engine),
+        check_database=lambda: schema.check(engine),
         publish=publish,
         limits=limits,
         observe=observe,
@@ -100,7 +100,7 @@ def init_database(config: Config, say: Callable[[str], object]) -> str:
 
 def check_database(config: Config) -> None:
     """Raise `SchemaNotCurrent` unless the tables are those of this version."""
-    migrations.check(config.database_url)
+    schema.check(config.database_url)
 
 
 def devices(config: Config) -> list[Device]:
@@ -112,7 +112,7 @@ def devices(config: Config) -> list[Device]:
     """
     engine = database.create_engine(config.database_url)
     try:
-        migrations.check(engine)
+        schema.check(engine)
         return fleet.devices(engine)
     finally:
         engine.dispose()

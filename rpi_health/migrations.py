@@ -1,4 +1,4 @@
-"""Brings a database to the tables of this version, and tells whether it has them. Safe in several processes at once.
+"""Brings a database to the tables of this version. Safe in several processes at once.
 
 Knows Alembic, its scripts and how to be alone in a database; the tables themselves are in `alembic/versions`.
 """
@@ -18,14 +18,11 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 
 from rpi_health import database, errors
 from rpi_health.database_errors import shown, translated
-from rpi_health.models import Base, DeviceStatus
-
-#: Of its own: the database may be shared with an application that keeps its revision in `alembic_version`.
-VERSION_TABLE = "rpi_health_alembic_version"
+from rpi_health.models import Base
+from rpi_health.schema import REVISION, VERSION_TABLE, refuse_newer, revision_of, sqlite_file
 
 #: How long to wait for another process that migrates, and for one that uses a table.
 WAIT_FOR_MIGRATION_S = 120
@@ -33,7 +30,6 @@ WAIT_FOR_TABLE_S = 30
 
 _ADVISORY_LOCK = int.from_bytes(b"rpi-hlth", "big")
 _NOT_INSTALLED = "The migrations are not installed: pip install --force-reinstall rpi-health"
-_INIT_DB = "run `rpi-health init-db`"
 # Alembic's `alembic.context` is one for the whole process.
 _one_at_a_time = threading.Lock()
 
@@ -108,75 +104,18 @@ def upgrade(url: str, *, say: Callable[[str], object] | None = None) -> Result:
     """
     with _alone(url) as connection:
         config = _config(connection=connection, say=say or (lambda _sentence: None))
-        script = ScriptDirectory.from_config(config)
-        before, head = _revision(connection), _head(script)
-        _refuse_newer(before, script, connection.engine.url)
-        if before != head:
+        before = revision_of(connection)
+        refuse_newer(before, connection.engine.url)
+        if before != REVISION:
             with _one_at_a_time:
-                command.upgrade(config, "head")
-        return Result(before, head, config.attributes.get("adopted_rows"))
+                command.upgrade(config, REVISION)
+        return Result(before, REVISION, config.attributes.get("adopted_rows"))
 
 
 def downgrade(url: str, revision: str) -> None:
     """Go back to a revision; `base` drops all tables of rpi-health with their rows."""
     with _alone(url) as connection, _one_at_a_time:
         command.downgrade(_config(connection=connection), revision)
-
-
-def check(target: str | sa.Engine | sa.Connection) -> None:
-    """Tell whether the tables are those of this version. Changes and creates nothing.
-
-    Raises:
-        SchemaNotCurrent: they are not; the message names the command that mends it.
-        DatabaseError: the database cannot be asked.
-    """
-    if isinstance(target, sa.Connection):
-        with translated(target.engine.url):
-            _check(target)
-        return
-    engine = target if isinstance(target, sa.Engine) else database.create_engine(target)
-    file = _sqlite_file(engine.url)
-    if file is not None and not file.exists():  # to connect would create it
-        raise errors.SchemaNotCurrent(f"The database {shown(engine.url)} does not exist yet: {_INIT_DB}")
-    try:
-        with translated(engine.url), engine.connect() as connection:
-            _check(connection)
-    finally:
-        if engine is not target:
-            engine.dispose()
-
-
-def _check(connection: sa.Connection) -> None:
-    script = ScriptDirectory.from_config(_config())
-    revision, head = _revision(connection), _head(script)
-    if revision == head:
-        return
-    url = connection.engine.url
-    _refuse_newer(revision, script, url)
-    if revision is not None:
-        problem = f"has the tables of an older version (revision {revision}, this version needs {head}): {_INIT_DB}"
-    elif sa.inspect(connection).has_table(DeviceStatus.__tablename__):
-        problem = f"has a device_status from before rpi-health: {_INIT_DB}, which keeps its rows"
-    else:
-        problem = f"has no tables of rpi-health: {_INIT_DB}"
-    raise errors.SchemaNotCurrent(f"The database {shown(url)} {problem}")
-
-
-def _refuse_newer(revision: str | None, script: ScriptDirectory, url: sa.URL) -> None:
-    if revision is not None and revision not in {known.revision for known in script.walk_revisions()}:
-        problem = f"has the tables of a newer version of rpi-health (revision {revision}): pip install -U rpi-health"
-        raise errors.SchemaNotCurrent(f"The database {shown(url)} {problem}")
-
-
-def _revision(connection: sa.Connection) -> str | None:
-    return MigrationContext.configure(connection, opts=CONTEXT_OPTIONS).get_current_revision()
-
-
-def _head(script: ScriptDirectory) -> str:
-    head = script.get_current_head()
-    if head is None:
-        raise errors.DatabaseMisconfigured(_NOT_INSTALLED)
-    return head
 
 
 def _config(**attributes: object) -> Config:
@@ -237,14 +176,8 @@ def _lock_mysql(connection: sa.Connection) -> None:
     connection.exec_driver_sql(f"SET SESSION lock_wait_timeout = {WAIT_FOR_TABLE_S}")
 
 
-def _sqlite_file(url: sa.URL) -> Path | None:
-    if url.get_backend_name() != "sqlite" or not url.database or url.database.startswith("file:"):
-        return None
-    return Path(url.database)
-
-
 def _make_folder(url: sa.URL) -> None:
-    file = _sqlite_file(url)
+    file = sqlite_file(url)
     if file is None:
         return
     try:

@@ -14,6 +14,7 @@ from alembic.migration import MigrationContext
 from rpi_health import migrations
 from rpi_health.database import create_engine
 from rpi_health.models import Base
+from rpi_health.schema import VERSION_TABLE
 
 
 @contextmanager
@@ -43,7 +44,7 @@ def scalars(url: str, sql: str) -> list[Any]:
 def tables(url: str) -> set[str]:
     """The names of all tables, but for the one in which the migrations keep their revision."""
     with connected(url) as connection:
-        return set(sa.inspect(connection).get_table_names()) - {migrations.VERSION_TABLE}
+        return set(sa.inspect(connection).get_table_names()) - {VERSION_TABLE}
 
 
 def assert_models_equal_tables(url: str) -> None:

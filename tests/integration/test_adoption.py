@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import Boolean, Column, DateTime, Float, Integer, Text
 from sqlalchemy.orm import declarative_base
 
-from rpi_health import errors, migrations
+from rpi_health import errors, migrations, schema
 from rpi_health.models import DeviceStatus
 from tests.schema import assert_models_equal_tables, connected, cut_off_at, run, scalars, tables
 
@@ -130,7 +130,7 @@ def test_empty_example_table_is_adopted(database_url: str) -> None:
 def test_check_says_that_rows_will_be_kept(database_url: str) -> None:
     create(database_url, example_table(database_url), EXAMPLE)
     with pytest.raises(errors.SchemaNotCurrent, match=r"run `rpi-health init-db`, which keeps its rows"):
-        migrations.check(database_url)
+        schema.check(database_url)
 
 
 def test_row_with_nothing_but_its_id_is_kept(database_url: str) -> None:

@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from alembic.script import ScriptDirectory
 
-from rpi_health import errors, migrations
+from rpi_health import errors, migrations, schema
 from rpi_health.database import create_engine
 from rpi_health.models import DeviceHistory, DeviceStatus, MessageReceipt, PoisonNote
 from tests.schema import assert_models_equal_tables, connected, cut_off_at, run, scalars, tables
 
+ROOT = Path(__file__).resolve().parents[2]
 TABLES = {"device_status", "device_history", "message_receipts", "poison_notes"}
 NOON = datetime(2025, 7, 1, 12, 0, 0, 123456, tzinfo=timezone.utc)
 
@@ -34,6 +36,13 @@ def add_rows(url: str) -> None:
 
 def test_models_equal_migrations(migrated_url: str) -> None:
     assert_models_equal_tables(migrated_url)
+
+
+def test_migrations_are_numbered_and_the_last_one_is_that_of_this_version() -> None:
+    scripts = ScriptDirectory(str(ROOT / "alembic")).walk_revisions()
+    revisions = [script.revision for script in scripts]
+    assert revisions == sorted(revisions, reverse=True)
+    assert revisions[0] == schema.REVISION
 
 
 def test_device_ids_are_compared_byte_by_byte(migrated_url: str) -> None:
@@ -150,11 +159,11 @@ def test_table_of_another_application_in_the_way_is_named(database_url: str) -> 
 
 
 def test_check_accepts_current_tables(migrated_url: str) -> None:
-    migrations.check(migrated_url)
+    schema.check(migrated_url)
     engine = create_engine(migrated_url)
-    migrations.check(engine)
+    schema.check(engine)
     with engine.connect() as connection:
-        migrations.check(connection)
+        schema.check(connection)
     engine.dispose()
 
 
@@ -162,23 +171,23 @@ def test_check_accepts_current_tables(migrated_url: str) -> None:
 def test_check_of_an_empty_database_names_the_command(request: pytest.FixtureRequest, kind: str) -> None:
     url = request.getfixturevalue(f"{kind}_url")
     with pytest.raises(errors.SchemaNotCurrent, match="has no tables of rpi-health: run `rpi-health init-db`"):
-        migrations.check(url)
+        schema.check(url)
     assert tables(url) == set()
 
 
 def test_check_of_a_missing_file_creates_none(sqlite_url: str, tmp_path: Path) -> None:
     with pytest.raises(errors.SchemaNotCurrent, match="does not exist yet: run `rpi-health init-db`"):
-        migrations.check(sqlite_url)
+        schema.check(sqlite_url)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_older_tables_are_told_from_newer_ones(migrated_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(migrations, "_head", lambda _script: "9998")
+        patched.setattr(schema, "REVISION", "9998")
         with pytest.raises(errors.SchemaNotCurrent, match=r"older version.*run `rpi-health init-db`"):
-            migrations.check(migrated_url)
-    run(migrated_url, f"UPDATE {migrations.VERSION_TABLE} SET version_num = '9999'")
-    for use in (migrations.check, migrations.upgrade):
+            schema.check(migrated_url)
+    run(migrated_url, f"UPDATE {schema.VERSION_TABLE} SET version_num = '9999'")
+    for use in (schema.check, migrations.upgrade):
         with pytest.raises(
             errors.SchemaNotCurrent, match=r"newer version.*\(revision 9999\): pip install -U rpi-health"
         ):
@@ -189,7 +198,7 @@ def test_only_init_db_makes_the_folder_for_its_user_alone(tmp_path: Path) -> Non
     folder = tmp_path / "data" / "rpi-health"
     url = f"sqlite:///{folder / 'fleet.db'}"
     with pytest.raises(errors.SchemaNotCurrent):
-        migrations.check(url)
+        schema.check(url)
     assert not folder.exists()
     migrations.upgrade(url)
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
@@ -203,7 +212,7 @@ def test_folder_that_cannot_be_made_is_a_matter_of_configuration(tmp_path: Path)
 
 def test_migrating_writes_nothing_to_stdout(database_url: str, capsys: pytest.CaptureFixture[str]) -> None:
     migrations.upgrade(database_url)
-    migrations.check(database_url)
+    schema.check(database_url)
     migrations.downgrade(database_url, "base")
     assert capsys.readouterr().out == ""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from rpi_health import migrations
+from rpi_health import migrations, schema
 from rpi_health.database import create_engine
 from rpi_health.models import DeviceHistory
 from rpi_health.store import Store
@@ -28,7 +28,7 @@ def test_partitions_keep_what_is_there_and_take_what_comes_once(postgresql_url: 
     run(postgresql_url, *(part for part in STATEMENTS.split(";\n") if part.strip() not in ("", "BEGIN", "COMMIT")))
     write(postgresql_url, [3, 4])
     assert count_rows(postgresql_url, DeviceHistory) == 4
-    migrations.check(postgresql_url)
+    schema.check(postgresql_url)
     assert str(migrations.upgrade(postgresql_url)).startswith("The tables are up to date")
 
 
