@@ -1,18 +1,19 @@
-"""The hall: the only place where the parts meet. Makes them from the settings and connects them."""
+"""The hall: the only place where the parts meet. Makes them from the settings and connects them.
+
+A room is imported when somebody enters it: who only looks at the fleet does not wait for pika, and the other way round.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rpi_health import database, fleet, migrations, schema
-from rpi_health.broker import Broker, Outcome, Outgoing, as_outgoing
-from rpi_health.config import Config
-from rpi_health.consumer import Consumer, Limits
-from rpi_health.delivery import Letter
-from rpi_health.device import Device
-from rpi_health.failpoints import Failpoints, parse
-from rpi_health.store import Store
+if TYPE_CHECKING:
+    from rpi_health.broker import Broker, Outcome, Outgoing
+    from rpi_health.config import Config
+    from rpi_health.consumer import Consumer
+    from rpi_health.delivery import Letter
+    from rpi_health.device import Device
 
 
 def make_consumer(
@@ -31,6 +32,11 @@ def make_consumer(
         patient: wait for broker and database for ever at the start, instead of raising after `startup_timeout`.
         observe: called with the payloads of each batch.
     """
+    from rpi_health import database, schema
+    from rpi_health.consumer import Consumer, Limits
+    from rpi_health.failpoints import Failpoints, parse
+    from rpi_health.store import Store
+
     engine = database.create_engine(config.database_url, writer=True, must_exist=True)
     limits = Limits(
         queue=config.queue,
@@ -63,16 +69,22 @@ def make_consumer(
 
 def bind_sessions(config: Config) -> None:
     """Have `SessionLocal` open its sessions on the database of these settings, unless it has one already."""
+    from rpi_health import database
+
     database.SessionLocal.bind_once(config.database_url)
 
 
 def _broker(config: Config) -> Broker:
+    from rpi_health.broker import Broker
+
     return Broker(config.amqp_urls, config.queue_type)
 
 
 def _dead_letter_publisher(
     config: Config,
 ) -> Callable[[Sequence[Letter]], tuple[frozenset[int], Any]]:
+    from rpi_health.broker import as_outgoing
+
     broker = _broker(config)  # of its own: it is used on another thread than the consumer's
 
     def publish(letters: Sequence[Letter]) -> tuple[frozenset[int], Any]:
@@ -95,11 +107,15 @@ def publish(
 
 def init_database(config: Config, say: Callable[[str], object]) -> str:
     """Create or upgrade the tables. Returns a sentence about what was done. See `migrations.upgrade`."""
+    from rpi_health import migrations
+
     return str(migrations.upgrade(config.database_url, say=say))
 
 
 def check_database(config: Config) -> None:
     """Raise `SchemaNotCurrent` unless the tables are those of this version."""
+    from rpi_health import schema
+
     schema.check(config.database_url)
 
 
@@ -110,6 +126,8 @@ def devices(config: Config) -> list[Device]:
         DatabaseError: the database cannot be read.
         SchemaNotCurrent: `rpi-health init-db` must run first.
     """
+    from rpi_health import database, fleet, schema
+
     engine = database.create_engine(config.database_url)
     try:
         schema.check(engine)

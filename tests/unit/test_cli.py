@@ -125,6 +125,21 @@ def test_package_imports_nothing_heavy() -> None:
     assert HEAVY & modules == set()
 
 
+@pytest.mark.parametrize(
+    ("args", "needs", "spares"),
+    [
+        ("status", "sqlalchemy", {"pika", "alembic"}),
+        ("init-db --check", "sqlalchemy", {"pika", "alembic", "rich"}),
+        ("consume", "pika", {"alembic", "rich"}),
+        ("publish-test", "pika", {"sqlalchemy", "alembic"}),
+    ],
+)
+def test_command_imports_what_it_uses(args: str, needs: str, spares: set[str]) -> None:
+    modules = imported(SCRIPT, *args.split())
+    assert needs in modules
+    assert spares & modules == set()
+
+
 @pytest.mark.parametrize("command", ["", *COMMANDS])
 def test_help_shows_every_flag_with_its_variable(run: Run, command: str) -> None:
     status, out, err = run(*command.split(), "--help")
