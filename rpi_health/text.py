@@ -40,11 +40,14 @@ def clean(text: str, limit: int | None = None) -> str:
     return text
 
 
+def is_plain(text: str) -> bool:
+    """Tell whether each character of the text is a printable one with a glyph, or U+0020."""
+    return text.isprintable() and (text.isascii() or _INVISIBLE.search(text) is None)
+
+
 def has_hidden(text: str) -> bool:
     """Tell whether any character of the text does not show as what it is."""
-    if text.isprintable() and (text.isascii() or _INVISIBLE.search(text) is None):
-        return False
-    return any(map(is_hidden, text))
+    return not is_plain(text) and any(map(is_hidden, text))
 
 
 def is_hidden(char: str) -> bool:

@@ -3,28 +3,45 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from rpi_health.text import has_hidden
+from rpi_health.text import is_plain
+
+# Outside of its texts, JSON is plain ASCII: what is none stands in a text, and may be escaped.
+_NOT_PLAIN = re.compile("[^ -~]")
 
 
-def to_json(value: Any) -> str:
+def json_array(objects: Iterable[Mapping[str, Any]]) -> str:
     """One line of JSON, which stdout can encode, with instants in ISO 8601, UTC.
 
     What could act on a terminal is escaped, and so is what would not show.
     """
-    text = json.dumps(value, ensure_ascii=False, default=_instant)
-    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    if _shows(text) and _fits(text, encoding):
-        return text
-    # Outside of texts JSON is plain ASCII: what is escaped here stands in one.
-    return "".join([char if _shows(char) and _fits(char, encoding) else json.dumps(char)[1:-1] for char in text])
+    return f"[{', '.join(map(_to_json, objects))}]"
+
+
+def _to_json(value: Mapping[str, Any]) -> str:
+    text = _ENCODER.encode(value)
+    return text if _shows(text) else _NOT_PLAIN.sub(lambda match: _shown(match[0]), text)
+
+
+def _shown(char: str) -> str:
+    return char if _shows(char) else json.dumps(char)[1:-1]
 
 
 def _shows(text: str) -> bool:
-    return text.isprintable() and not has_hidden(text)
+    return is_plain(text) and _fits(text)
+
+
+def _fits(text: str) -> bool:
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _instant(value: object) -> str:
@@ -33,12 +50,7 @@ def _instant(value: object) -> str:
     raise TypeError(f"{type(value).__name__} is not JSON")
 
 
-def _fits(text: str, encoding: str) -> bool:
-    try:
-        text.encode(encoding)
-    except UnicodeEncodeError:
-        return False
-    return True
+_ENCODER = json.JSONEncoder(ensure_ascii=False, default=_instant)
 
 
 def forgive_encoding() -> None:

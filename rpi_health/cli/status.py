@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 import click
 
 from rpi_health.cli import settings
-from rpi_health.cli.output import forgive_encoding, to_json
+from rpi_health.cli.output import forgive_encoding, json_array
 
 if TYPE_CHECKING:
     from rpi_health.device import Device
@@ -31,7 +30,7 @@ def command(ctx: click.Context, as_json: bool) -> None:
 
     devices = app.devices(config)
     if as_json:
-        click.echo(to_json([dataclasses.asdict(device) for device in devices]))
+        click.echo(json_array(map(vars, devices)))  # the fields as they are: asdict would copy each value
     elif devices:
         _show(devices)
     else:
