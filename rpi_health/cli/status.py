@@ -45,6 +45,6 @@ def _show(devices: list[Device]) -> None:
     forgive_encoding()
     now = datetime.now(timezone.utc)
     console = Console()
-    console.print(render.fleet(devices, now, console))
+    console.print(render.fleet(devices, now, console), crop=False)
     console.print()
     console.print(render.summary(devices, now))

@@ -14,7 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
+from rich.text import Text
 
+from rpi_health import render
 from rpi_health.device import Device
 from rpi_health.example import REPORT
 from rpi_health.render import ago, byte_count, fleet, summary
@@ -59,15 +61,23 @@ FLEET = [
 ]
 
 
+def terminal(width: int, *, colour: bool = False) -> Console:
+    system: Any = "standard" if colour else None
+    return Console(file=io.StringIO(), width=width, color_system=system, force_terminal=colour, no_color=False)
+
+
+def printed(console: Console) -> str:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
 def shown(devices: list[Device], width: int, *, colour: bool = False) -> str:
     """What `status` prints on a terminal of this width."""
-    file = io.StringIO()
-    system: Any = "standard" if colour else None
-    console = Console(file=file, width=width, color_system=system, force_terminal=colour, no_color=False)
-    console.print(fleet(devices, NOW, console))
+    console = terminal(width, colour=colour)
+    console.print(fleet(devices, NOW, console), crop=False)
     console.print()
     console.print(summary(devices, NOW))
-    return file.getvalue()
+    return printed(console)
 
 
 def lines(devices: list[Device], width: int) -> list[str]:
@@ -205,6 +215,23 @@ def test_no_line_is_wider_than_the_terminal(devices: list[Device], width: int) -
     output = shown(devices, width).splitlines()
     assert max(cell_len(line) for line in output) <= width
     assert len([line for line in output if line]) >= 3
+
+
+# With these there is room for each column, if only for a little of its text.
+usual = {"cpu_temp": "48°C", "mem_usage": "512 MB", "gpio_used_count": 3}
+
+
+@given(st.lists(devices.map(lambda device: replace(device, **usual)), max_size=4), st.integers(20, 200))
+def test_table_is_the_one_that_rich_would_draw(devices: list[Device], width: int) -> None:
+    columns = [column for column in render._ALL_COLUMNS if column.from_width <= width]
+    table = render._layout(columns)
+    for device in devices:
+        cells = [column.cell(device, NOW) for column in columns]
+        table.add_row(*[Text(text, style=style, no_wrap=True, overflow="ellipsis") for text, style in cells])
+    rich, ours = terminal(width, colour=True), terminal(width, colour=True)
+    rich.print(table)
+    ours.print(fleet(devices, NOW, ours), crop=False)
+    assert printed(ours) == printed(rich)
 
 
 # ── Cells ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
