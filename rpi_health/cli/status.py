@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
@@ -19,10 +22,22 @@ No device has reported yet. Next:
   rpi-health consume                           takes reports into the database"""
 
 
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Have Python look for no garbage in cycles: a fleet has none, and to look took a quarter of the time."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()  # nor at the exit
+        gc.enable()
+
+
 @click.command("status")
 @click.option("--json", "as_json", is_flag=True, help="One JSON array: units in the keys, times in UTC.")
 @settings.setting_options
 @click.pass_context
+@_uncollected()
 def command(ctx: click.Context, as_json: bool) -> None:
     """Show the fleet, the device heard of last first."""
     config = settings.load(ctx)
