@@ -33,10 +33,12 @@ _FRAME_END = 0xCE
 _FRAME = struct.Struct(">BHI")  # kind, channel, size of the payload
 _OVERHEAD = _FRAME.size + 1
 _RECEIVE_BYTES = 65_536
+_BASIC = 60
 _DELIVER = b"\x00\x3c\x00\x3c"  # class basic, method deliver
-_OTHER_CONTENT = (b"\x00\x3c\x00\x32", b"\x00\x3c\x00\x47")  # basic.return, basic.get-ok
+_WITH_CONTENT = (_DELIVER, b"\x00\x3c\x00\x32", b"\x00\x3c\x00\x47")  # and basic.return, basic.get-ok
 _TAG = struct.Struct(">QB")  # delivery tag, and a byte whose first bit says that it is redelivered
 _CONTENT = struct.Struct(">HHQ")  # class, weight, size of the body
+_NO_HEADER = -1  # less than any body can lack
 
 _frame_at, _tag_at, _content_at = _FRAME.unpack_from, _TAG.unpack_from, _CONTENT.unpack_from
 
@@ -44,9 +46,12 @@ _frame_at, _tag_at, _content_at = _FRAME.unpack_from, _TAG.unpack_from, _CONTENT
 class Lane:
     """Puts the deliveries of one consumer together from their frames.
 
+    Frames that are out of order within a delivery, which pika would put together somehow, are an error: a body must
+    not come under the tag of another.
+
     Args:
         consumer_tag: of the consumer. Deliveries of others are left to pika.
-        sink: takes the deliveries.
+        sink: takes the deliveries. It must not receive on the connection itself.
     """
 
     def __init__(self, consumer_tag: str, sink: Sink) -> None:
@@ -55,7 +60,7 @@ class Lane:
         self._sink = sink
         self._tag: tuple[int, int] | None = None
         self._properties = Properties()
-        self._missing = 0
+        self._missing = _NO_HEADER
         self._parts: list[bytes] = []
 
     def take(self, kind: int, buffer: bytes, start: int, end: int) -> bool:
@@ -67,27 +72,40 @@ class Lane:
         if kind == _BODY:
             self._parts.append(buffer[start:end])
             self._missing -= end - start
-        elif kind == _HEADER and end - start >= _CONTENT.size + 2:
-            self._missing = _content_at(buffer, start)[2]
-            self._properties = decode_properties(buffer[start + _CONTENT.size : end])
+            if self._missing < 0:
+                raise pika_errors.UnexpectedFrameError("a body that is too long, or has no header")
+        elif kind == _HEADER:
+            self._read_header(buffer, start, end)
         else:
             return False
-        if self._missing <= 0:
+        if self._missing == 0:
             self._complete()
         return True
 
     def _begin(self, buffer: bytes, start: int, end: int) -> bool:
+        is_ours = buffer.startswith(self._begins_with, start, end)
+        if not is_ours and buffer[start : start + len(_DELIVER)] not in _WITH_CONTENT:
+            return False
+        if self._tag is not None:
+            raise pika_errors.UnexpectedFrameError("a message within another")
         tag_start = start + len(self._begins_with)
-        if buffer.startswith(self._begins_with, start, end) and end - tag_start >= _TAG.size:
-            self._tag = _tag_at(buffer, tag_start)
-            return True
-        if buffer[start : start + 4] in (_DELIVER, *_OTHER_CONTENT):
-            self._tag = None  # the frames that follow are another's
-        return False
+        exchange = tag_start + _TAG.size
+        # One that is cut short is for pika to refuse. The last byte that it needs tells how long the routing key is.
+        if not is_ours or exchange > end or exchange + 1 + buffer[exchange] >= end:
+            return False
+        self._tag, self._missing = _tag_at(buffer, tag_start), _NO_HEADER
+        return True
+
+    def _read_header(self, buffer: bytes, start: int, end: int) -> None:
+        properties = start + _CONTENT.size
+        if self._missing != _NO_HEADER or properties + 2 > end:
+            raise pika_errors.UnexpectedFrameError("a header that is cut short, or one too many")
+        content_class, _, self._missing = _content_at(buffer, start)
+        if content_class != _BASIC:
+            raise pika_errors.UnexpectedFrameError("the header of another class")
+        self._properties = decode_properties(buffer[properties:end])
 
     def _complete(self) -> None:
-        if self._missing < 0:
-            raise pika_errors.BodyTooLongError(sum(map(len, self._parts)), self._missing + sum(map(len, self._parts)))
         tag, flags = self._tag or (0, 0)
         body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
         self._tag, self._parts = None, []
