@@ -126,36 +126,42 @@ class FastConnection(pika.SelectConnection):
         super().__init__(*args, **options)
 
     def open_lane(self, channel: int, lane: Lane) -> None:
-        """Take the deliveries on a channel by this lane. To be called before its consumer is registered."""
+        """Take the deliveries on a channel by this lane until the channel is closed.
+
+        To be called before its consumer is registered.
+        """
         self._lanes[channel] = lane
         # pika asks the system for 4096 bytes at a time, ten deliveries.
         self._transport._MAX_RECV_BYTES = _RECEIVE_BYTES
 
-    def close_lane(self, channel: int) -> None:
-        """Leave everything on a channel to pika again. To be called when the channel is closed."""
-        self._lanes.pop(channel, None)
+    def _on_channel_cleanup(self, channel: Any) -> None:
+        # Not before: of a delivery that has begun in the lane, pika could make nothing. Not later: the number is free.
+        self._lanes.pop(channel.channel_number, None)
+        super()._on_channel_cleanup(channel)  # type: ignore[misc]
 
     def _on_data_available(self, data_in: bytes) -> None:
         if not self._lanes:
             super()._on_data_available(data_in)  # type: ignore[misc]
             return
-        buffer = self._frame_buffer + data_in if self._frame_buffer else data_in
+        buffer, self._frame_buffer = self._frame_buffer + data_in, b""
         start, available = 0, len(buffer)
-        while available - start >= _OVERHEAD:
-            kind, channel, size = _frame_at(buffer, start)
-            payload = start + _FRAME.size
-            end = payload + size
-            if end >= available:
-                break
-            lane = self._lanes.get(channel)
-            if lane is not None and buffer[end] == _FRAME_END and lane.take(kind, buffer, payload, end):
-                self.bytes_received += end + 1 - start
-                self.frames_received += 1
-            else:
-                self._frame_buffer = b""
-                super()._on_data_available(buffer[start : end + 1])  # type: ignore[misc]
-            start = end + 1
-        self._frame_buffer = buffer[start:]
+        try:
+            while available - start >= _OVERHEAD:
+                frame, payload = start, start + _FRAME.size
+                kind, channel, size = _frame_at(buffer, frame)
+                end = payload + size
+                if end >= available:
+                    break
+                start = end + 1
+                lane = self._lanes.get(channel)
+                if lane is not None and buffer[end] == _FRAME_END and lane.take(kind, buffer, payload, end):
+                    self.bytes_received += start - frame
+                    self.frames_received += 1
+                else:
+                    super()._on_data_available(buffer[frame:start])  # type: ignore[misc]
+        finally:
+            # Whatever a callback raises, what comes next must be read from where a frame begins.
+            self._frame_buffer += buffer[start:]
 
 
 def connection_class() -> type[pika.SelectConnection]:
@@ -179,6 +185,7 @@ def is_known() -> bool:
         == {"_frame_buffer", "_read_frame", "_trim_frame_buffer", "_process_frame"}
         and _names_in(Connection, "_trim_frame_buffer") == {"_frame_buffer", "bytes_received"}
         and "frames_received" in _names_in(Connection, "_process_frame")
+        and "_on_channel_cleanup" in _names_in(Connection, "_add_channel_callbacks")
         and "_transport" in _names_in(BaseConnection, "_proto_connection_made")
         and "_MAX_RECV_BYTES" in _names_in(transport, "_consume")
         and "_impl_class" in inspect.signature(pika.BlockingConnection).parameters

@@ -41,7 +41,6 @@ class Session:
     ) -> None:
         self.token = os.urandom(8)
         self._connection = connection
-        self._lanes = lanes
         self._queue = queue
         self._deliver = deliver
         self._translated = translated
@@ -131,8 +130,7 @@ class Session:
     def abandon(self) -> None:
         """Note that the session is lost. Its acks are dropped from now on: on another channel they would ack others."""
         self._closed = True
-        if self._lanes is not None:
-            self._lanes.close_lane(self._channel.channel_number)
+        self._taking = False
 
     def _call_soon(self, callback: Callable[[], None]) -> None:
         with contextlib.suppress(pika_errors.ConnectionWrongStateError):
