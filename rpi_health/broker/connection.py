@@ -44,8 +44,7 @@ class Connection:
         self._heard_at = time.monotonic()
         self._give_up_at = math.inf
         with self._translated():
-            implementation: Any = fast_lane.connection_class()
-            self._pika = pika.BlockingConnection(parameters, _impl_class=implementation)
+            self._pika = fast_lane.connect(parameters)
             self._watch()
 
     @property

@@ -8,7 +8,7 @@ where those are not what it knows, it is not used.
 
 from __future__ import annotations
 
-import inspect
+import functools
 import logging
 import struct
 from collections.abc import Callable
@@ -16,9 +16,6 @@ from typing import Any
 
 import pika
 from pika import exceptions as pika_errors
-from pika.adapters.base_connection import BaseConnection
-from pika.adapters.utils import io_services_utils
-from pika.connection import Connection
 
 from rpi_health.broker.wire import decode_properties
 from rpi_health.delivery import Properties
@@ -164,8 +161,17 @@ class FastConnection(pika.SelectConnection):
             self._frame_buffer += buffer[start:]
 
 
+def connect(parameters: pika.URLParameters) -> pika.BlockingConnection:
+    """pika's blocking connection, on a `FastConnection` if that knows the installed pika."""
+    if connection_class() is pika.SelectConnection:
+        return pika.BlockingConnection(parameters)
+    implementation: Any = FastConnection
+    return pika.BlockingConnection(parameters, _impl_class=implementation)
+
+
+@functools.cache
 def connection_class() -> type[pika.SelectConnection]:
-    """What to open connections with: `FastConnection` if it knows the installed pika, else what pika itself has."""
+    """What connections are made of: `FastConnection` if it knows the installed pika, else pika's own class."""
     if is_known():
         return FastConnection
     fields = {"event": "fast_lane_off", "pika": pika.__version__}
@@ -178,20 +184,23 @@ def is_known() -> bool:
 
     Told by the names in the code of the functions that it replaces or relies on.
     """
-    transport = getattr(io_services_utils, "_AsyncTransportBase", None)
+    connection = pika.SelectConnection
     return (
-        _names_in(BaseConnection, "_proto_data_received") == {"_on_data_available"}
-        and _names_in(Connection, "_on_data_available")
+        _names_in(connection, "_proto_data_received") == {"_on_data_available"}
+        and _names_in(connection, "_on_data_available")
         == {"_frame_buffer", "_read_frame", "_trim_frame_buffer", "_process_frame"}
-        and _names_in(Connection, "_trim_frame_buffer") == {"_frame_buffer", "bytes_received"}
-        and "frames_received" in _names_in(Connection, "_process_frame")
-        and "_on_channel_cleanup" in _names_in(Connection, "_add_channel_callbacks")
-        and "_transport" in _names_in(BaseConnection, "_proto_connection_made")
-        and "_MAX_RECV_BYTES" in _names_in(transport, "_consume")
-        and "_impl_class" in inspect.signature(pika.BlockingConnection).parameters
+        and _names_in(connection, "_trim_frame_buffer") == {"_frame_buffer", "bytes_received"}
+        and "frames_received" in _names_in(connection, "_process_frame")
+        and "_on_channel_cleanup" in _names_in(connection, "_add_channel_callbacks")
+        and "_transport" in _names_in(connection, "_proto_connection_made")
+        and "_impl_class" in _code_of(pika.BlockingConnection, "__init__", "co_varnames")
     )
 
 
 def _names_in(owner: object, function: str) -> set[str]:
+    return _code_of(owner, function, "co_names")
+
+
+def _code_of(owner: object, function: str, part: str) -> set[str]:
     code = getattr(getattr(owner, function, None), "__code__", None)
-    return set(getattr(code, "co_names", ()))
+    return set(getattr(code, part, ()))

@@ -1,4 +1,4 @@
-"""What a session promises of its deliveries and acks, on a real broker."""
+"""What a session promises of its deliveries and acks, on a real broker, in whatever way they are received."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BODIES = [b"%d" % number for number in range(1, 6)]
 
 
 @pytest.fixture
-def connection(amqp: Amqp) -> Iterator[Connection]:
+def connection(amqp: Amqp, way: str) -> Iterator[Connection]:
     connection = Broker([amqp.url]).connect()
     yield connection
     connection.close()

@@ -1,11 +1,15 @@
-"""When a lane begins and ends, and what becomes of the rest when a callback fails."""
+"""When a lane begins and ends, what becomes of the rest when a callback fails, and when pika is another."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pika
 import pytest
 from pika import spec
+from pika.connection import Connection
 
+from rpi_health.broker import fast_lane
 from rpi_health.broker.fast_lane import FastConnection
 from tests.peer import BODY, make_content, make_deliver, make_frame, make_header, make_method
 from tests.unit.clients import COMING, INTERRUPTING, LEAVING, OTHER, OURS, Client, Interrupted, receive
@@ -64,9 +68,32 @@ def test_body_of_many_frames_is_put_together() -> None:
     assert outcome.bodies == [b"".join(parts)]
 
 
-def test_delivery_whose_properties_are_cut_short_comes_without_them() -> None:
-    """By pika it would end the connection, and when it is redelivered the next one, and so on."""
-    cut_short = make_content(1, make_deliver(OURS, 1), b"body", b"\x00\x40\x00")
-    assert receive(PLAIN, cut_short).trouble is not None
-    outcome = receive(FastConnection, cut_short)
-    assert (outcome.trouble, outcome.bodies) == (None, [b"body"])
+def test_installed_pika_is_known() -> None:
+    assert fast_lane.is_known()
+
+
+def another(_self: Any, *_args: Any) -> None:
+    """Does something else."""
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        *((Connection, name) for name in ("_on_data_available", "_trim_frame_buffer", "_process_frame")),
+        (Connection, "_add_channel_callbacks"),
+        (PLAIN, "_on_data_available"),
+        (PLAIN, "_proto_data_received"),
+        (PLAIN, "_proto_connection_made"),
+        (pika.BlockingConnection, "__init__"),
+    ],
+)
+def test_pika_of_another_build_is_not_known(monkeypatch: pytest.MonkeyPatch, owner: type, name: str) -> None:
+    monkeypatch.setattr(owner, name, another, raising=False)
+    assert not fast_lane.is_known()
+
+
+@pytest.mark.parametrize("name", ["_on_data_available", "_proto_data_received", "_add_channel_callbacks"])
+def test_pika_that_lacks_something_is_not_known(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    owner = next(each for each in PLAIN.__mro__ if name in vars(each))
+    monkeypatch.delattr(owner, name)
+    assert not fast_lane.is_known()

@@ -1,0 +1,28 @@
+"""What tests with a real broker share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pika.connection
+import pytest
+
+from rpi_health.broker import fast_lane
+
+
+@pytest.fixture
+def unknown_pika(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A pika whose inner life is another than the fast lane knows."""
+    receive = pika.connection.Connection._on_data_available
+    monkeypatch.setattr(pika.connection.Connection, "_on_data_available", lambda *args: receive(*args))
+    fast_lane.connection_class.cache_clear()
+    yield
+    fast_lane.connection_class.cache_clear()
+
+
+@pytest.fixture(params=["by the lane", "by pika"])
+def way(request: pytest.FixtureRequest) -> str:
+    """Both ways to receive deliveries, which must keep the same promises."""
+    if request.param == "by pika":
+        request.getfixturevalue("unknown_pika")
+    return str(request.param)
