@@ -22,8 +22,8 @@ from rpi_health.delivery import Properties
 
 log = logging.getLogger(__name__)
 
-#: Takes a delivery: its tag, whether it is redelivered, its properties and its body.
-Sink = Callable[[int, bool, Properties, bytes], None]
+#: Takes a delivery: its tag, whether it is redelivered, its properties, its body, and how many bytes it may take.
+Sink = Callable[[int, bool, Properties, bytes, int], None]
 
 _METHOD, _HEADER, _BODY = 1, 2, 3
 _FRAME_END = 0xCE
@@ -36,6 +36,7 @@ _WITH_CONTENT = (_DELIVER, b"\x00\x3c\x00\x32", b"\x00\x3c\x00\x47")  # and basi
 _TAG = struct.Struct(">QB")  # delivery tag, and a byte whose first bit says that it is redelivered
 _CONTENT = struct.Struct(">HHQ")  # class, weight, size of the body
 _NO_HEADER = -1  # less than any body can lack
+_GROWTH = 20  # decoded, the most wasteful header table takes so many times its size
 
 _frame_at, _tag_at, _content_at = _FRAME.unpack_from, _TAG.unpack_from, _CONTENT.unpack_from
 
@@ -57,6 +58,7 @@ class Lane:
         self._sink = sink
         self._tag: tuple[int, int] | None = None
         self._properties = Properties()
+        self._size = 0
         self._missing = _NO_HEADER
         self._parts: list[bytes] = []
 
@@ -101,12 +103,13 @@ class Lane:
         if content_class != _BASIC:
             raise pika_errors.UnexpectedFrameError("the header of another class")
         self._properties = decode_properties(buffer[properties:end])
+        self._size = self._missing + _GROWTH * (end - properties)
 
     def _complete(self) -> None:
         tag, flags = self._tag or (0, 0)
         body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
         self._tag, self._parts = None, []
-        self._sink(tag, bool(flags & 1), self._properties, body)
+        self._sink(tag, bool(flags & 1), self._properties, body, self._size)
 
 
 class FastConnection(pika.SelectConnection):

@@ -148,14 +148,15 @@ class Session:
         return int(self._channel.queue_declare(self._queue, passive=True).method.message_count)
 
     def _on_message(self, _channel: Any, method: Any, properties: pika.BasicProperties, body: bytes) -> None:
-        self._on_delivery(method.delivery_tag, method.redelivered, properties_of(properties), body)
+        # How large its header was, pika does not tell.
+        self._on_delivery(method.delivery_tag, method.redelivered, properties_of(properties), body, len(body))
 
-    def _on_delivery(self, tag: int, redelivered: bool, properties: Properties, body: bytes) -> None:
+    def _on_delivery(self, tag: int, redelivered: bool, properties: Properties, body: bytes, size: int) -> None:
         if not self._taking:
             return
         self._delivered = tag
-        self._sizes[tag] = len(body)
-        self._unsettled_bytes += len(body)
+        self._sizes[tag] = size
+        self._unsettled_bytes += size
         if self.is_full:
             self._call_soon(lambda: None)  # ends the receiving that is under way
         waiting = redelivered or tag <= self._waiting

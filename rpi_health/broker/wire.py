@@ -18,6 +18,7 @@ from rpi_health.delivery import Properties
 
 #: Copied headers together take at most this much on the wire.
 MAX_HEADER_BYTES = 16 * 1024
+_MAX_KEPT_BYTES = 1024
 # The broker would route the copy by these, or drop it.
 _NOT_COPIED = frozenset({"CC", "BCC"})
 
@@ -29,18 +30,25 @@ def properties_of(sent: pika.BasicProperties) -> Properties:
     return Properties._make(_read(sent))
 
 
-@lru_cache(maxsize=16)
 def decode_properties(encoded: bytes) -> Properties:
     """The properties in a content header; none where they cannot be read.
 
     Most producers send the same ones with each message. What a header holds must not be changed: others have it too.
     """
+    # Decoded, a hostile table takes twenty times as much memory: not to be kept.
+    return (_decode_once if len(encoded) <= _MAX_KEPT_BYTES else _decode)(encoded)
+
+
+def _decode(encoded: bytes) -> Properties:
     sent = pika.BasicProperties()
     try:
         sent.decode(encoded)
     except Exception:  # cut short: without them the message can be handled, without an answer none can
         return Properties()
     return properties_of(sent)
+
+
+_decode_once = lru_cache(maxsize=16)(_decode)
 
 
 def basic_properties(properties: Properties, own_headers: Mapping[str, Any]) -> pika.BasicProperties:

@@ -117,7 +117,8 @@ class Client:
         assert not (self.has_lane and getattr(method, "consumer_tag", "") == OURS), "it came by pika"
         self._note(method, properties_of(properties), body)
 
-    def _on_delivery(self, tag: int, redelivered: bool, properties: Properties, body: bytes) -> None:
+    def _on_delivery(self, tag: int, redelivered: bool, properties: Properties, body: bytes, size: int) -> None:
+        assert size >= len(body)
         self._note(spec.Basic.Deliver(OURS, tag, redelivered, "exchange", "key"), properties, body)
 
     def _note(self, method: Any, properties: Properties, body: bytes) -> None:

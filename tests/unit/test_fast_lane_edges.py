@@ -68,6 +68,14 @@ def test_body_of_many_frames_is_put_together() -> None:
     assert outcome.bodies == [b"".join(parts)]
 
 
+def test_delivery_whose_properties_are_cut_short_comes_without_them() -> None:
+    """By pika it would end the connection, and when it is redelivered the next one, and so on."""
+    cut_short = make_content(1, make_deliver(OURS, 1), b"body", b"\x00\x40\x00")
+    assert receive(PLAIN, cut_short).trouble is not None
+    outcome = receive(FastConnection, cut_short)
+    assert (outcome.trouble, outcome.bodies) == (None, [b"body"])
+
+
 def test_installed_pika_is_known() -> None:
     assert fast_lane.is_known()
 

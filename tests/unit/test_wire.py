@@ -222,3 +222,18 @@ def test_header_that_cannot_be_encoded_becomes_text_or_is_left_out() -> None:
 
 def test_header_too_large_to_copy_leaves_room_for_those_behind_it() -> None:
     assert sent_headers({"big": "x" * 20_000, "CC": ["elsewhere"], "site": "roof"}) == {"site": "roof"}
+
+
+def encoded(**properties: Any) -> bytes:
+    return b"".join(pika.BasicProperties(**properties).encode())
+
+
+def test_properties_that_most_messages_have_are_decoded_once_but_large_ones_are_not_kept() -> None:
+    small, large = encoded(headers={"site": "roof"}), encoded(headers={"site": "x" * 100_000})
+    assert wire.decode_properties(small) is wire.decode_properties(bytes(bytearray(small)))
+    assert wire.decode_properties(large) == wire.decode_properties(large)
+    assert wire.decode_properties(large) is not wire.decode_properties(large)
+
+
+def test_properties_that_are_cut_short_are_none() -> None:
+    assert wire.decode_properties(encoded(content_type="text", timestamp=1)[:-1]) == Properties()
