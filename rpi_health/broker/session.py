@@ -27,7 +27,7 @@ MAX_UNSETTLED_BYTES = 64 * 1024 * 1024
 class Session:
     """Consumes one queue from creation until it is closed or lost. Tags restart at 1 with each session.
 
-    `settle` and `is_open` are for any thread; all else is for the thread that owns the connection.
+    `settle`, `wake` and `is_open` are for any thread; all else is for the thread that owns the connection.
     """
 
     def __init__(
@@ -107,6 +107,10 @@ class Session:
         """While full, wait until something is settled, or for so long: meanwhile nothing is received or sent."""
         if self.is_full:
             self._has_to_settle.wait(time_limit_s)
+
+    def wake(self) -> None:
+        """Make `wait_for_room` return soon. Any thread may call it."""
+        self._has_to_settle.set()
 
     def stop_taking(self) -> None:
         """Have the broker send no more. What was delivered can still be settled; what is under way goes back."""

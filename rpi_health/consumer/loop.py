@@ -46,6 +46,8 @@ class Session(Protocol):
 
     def wait_for_room(self, time_limit_s: float) -> None: ...
 
+    def wake(self) -> None: ...
+
     def check(self) -> None: ...
 
     def count_ready(self) -> int: ...
@@ -154,9 +156,9 @@ class Consumer:
     def stop(self) -> None:
         """Finish what is in hand and return from `run`. For any thread, more than once; not for a signal handler."""
         self._stop.set()
-        connection = self._connection
-        if connection is not None:
-            connection.wake()
+        for waited_on in (self._session, self._connection):
+            if waited_on is not None:
+                waited_on.wake()
 
     @property
     def is_healthy(self) -> bool:

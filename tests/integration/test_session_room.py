@@ -96,6 +96,10 @@ def test_room_is_waited_for_only_while_there_is_none_and_nothing_is_settled(rece
     receiving.fill()
     threading.Timer(0.1, receiving.settle, [1]).start()
     receiving.session.wait_for_room(60)
+    receiving.connection.process(0.05)
+    receiving.fill()
+    threading.Timer(0.1, receiving.session.wake).start()
+    receiving.session.wait_for_room(60)
     assert time.monotonic() - began < 30
 
 

@@ -32,6 +32,9 @@ class Session:
     def wait_for_room(self, time_limit_s: float) -> None:
         """There is room."""
 
+    def wake(self) -> None:
+        """It does not wait."""
+
     def count_ready(self) -> int:
         return self.ready
 
@@ -194,3 +197,33 @@ def test_consumer_that_cannot_store_is_not_healthy() -> None:
     consumer = make(lambda: connection, store, database_retry_limit_s=0.001)
     consumer.run()
     assert healthy == [True, False]
+
+
+class FullSession(Session):
+    """A session that has room for nothing more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_full = True
+        self.is_waiting, self._is_woken = threading.Event(), threading.Event()
+
+    def wait_for_room(self, time_limit_s: float) -> None:
+        self.is_waiting.set()
+        self.was_woken = self._is_woken.wait(5)
+
+    def wake(self) -> None:
+        self._is_woken.set()
+
+
+def test_full_session_is_waited_on_until_it_is_time_to_stop_and_received_on_for_no_time() -> None:
+    full, limits = FullSession(), []
+    connection = Connection(full)
+    connection.process = limits.append  # type: ignore[method-assign]
+    consumer = make(lambda: connection, Store())
+    running = threading.Thread(target=consumer.run)
+    running.start()
+    assert full.is_waiting.wait(10)
+    consumer.stop()
+    running.join(10)
+    assert full.was_woken
+    assert limits[0] == 0
