@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 import sqlalchemy as sa
 from sqlalchemy import orm
 
-from rpi_health import errors
+from rpi_health import errors, mysql
 from rpi_health.database_errors import shown
 from rpi_health.models import Base, DeviceHistory, DeviceStatus
 
@@ -117,12 +117,11 @@ def create_engine(url: str | sa.URL, *, writer: bool = False, must_exist: bool =
     backend = parsed.get_backend_name()
     server_options = {"pool_pre_ping": True, "isolation_level": "READ COMMITTED"}
     try:
-        limits = _connecting_limits(parsed)
         # Parameters are what devices sent: they belong neither in a log nor in a traceback.
         engine = sa.create_engine(
             parsed,
             hide_parameters=True,
-            connect_args={**limits, **_password(parsed)},
+            connect_args=mysql.connect_args(parsed),
             **({} if backend == "sqlite" else server_options),
         )
     except ImportError as error:
@@ -134,7 +133,7 @@ def create_engine(url: str | sa.URL, *, writer: bool = False, must_exist: bool =
         if writer:
             _watch_sqlite_file(engine, must_exist)
     elif backend in ("mysql", "mariadb"):
-        _set_up_mysql(engine, limits)
+        _set_up_mysql(engine)
     return engine
 
 
@@ -150,24 +149,9 @@ def _missing_driver(url: sa.URL, error: ImportError) -> str:
     return f"The driver for {shown(url)} cannot be loaded ({' '.join(str(error).split())}): {cure}"
 
 
-def _connecting_limits(url: sa.URL) -> dict[str, int]:
-    """PyMySQL's limits, in seconds, on waiting for the server until a connection is set up.
+def _set_up_mysql(engine: sa.Engine) -> None:
+    limits = mysql.connecting_limits(engine.url)
 
-    Its connect_timeout ends with the TCP handshake, which the kernel of a server that hangs still answers.
-    """
-    if not url.drivername.endswith("+pymysql"):
-        return {}
-    names = {"read_timeout", "write_timeout"} - set(url.query)
-    return dict.fromkeys(names, int(str(url.query["connect_timeout"])))
-
-
-def _password(url: sa.URL) -> dict[str, bytes]:
-    """PyMySQL's password as bytes: text it encodes in Latin-1, unlike the server and every other client."""
-    password = url.password or url.query.get("password")
-    return {"password": str(password).encode()} if password and url.drivername.endswith("+pymysql") else {}
-
-
-def _set_up_mysql(engine: sa.Engine, limits: dict[str, int]) -> None:
     @sa.event.listens_for(engine, "connect")
     def set_up(connection: Any, _record: object) -> None:
         with contextlib.closing(connection.cursor()) as cursor:

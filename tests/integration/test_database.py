@@ -161,6 +161,25 @@ def test_mysql_speaks_utc_and_all_of_unicode(mariadb_url: str) -> None:
     assert scalars(mariadb_url, "SELECT '🍓'") == ["🍓"]
 
 
+@pytest.mark.parametrize(
+    ("digits", "instant"),
+    [
+        (0, datetime(2026, 1, 1, 12)),
+        (1, datetime(2026, 1, 1, 12, 0, 0, 100_000)),
+        (3, datetime(2026, 1, 1, 12, 0, 0, 123_000)),
+        (6, datetime(2026, 1, 1, 12, 0, 0, 123_456)),
+    ],
+)
+def test_mysql_gives_instants_of_any_precision(mariadb_url: str, digits: int, instant: datetime) -> None:
+    query = f"SELECT CAST('2026-01-01 12:00:00.123456' AS DATETIME({digits}))"
+    assert scalars(mariadb_url, query) == [instant]
+
+
+def test_mysql_gives_as_text_what_is_no_instant(mariadb_url: str) -> None:
+    query = "SELECT CAST('0000-00-00 00:00:00' AS DATETIME)"
+    assert scalars(mariadb_url, query) == ["0000-00-00 00:00:00"]
+
+
 def test_mysql_raises_where_it_would_cut(mariadb_url: str) -> None:
     with pytest.raises(sa.exc.DataError):
         scalars_of_cut_value(mariadb_url)
