@@ -51,6 +51,8 @@ class Session:
         self._to_settle: deque[Sequence[int]] = deque()
         self._has_to_settle = threading.Event()
         self._taking = True
+        #: What comes before the caller of `open_session` knows of the session; None from then on.
+        self._early: list[tuple[int, bool, Properties, bytes, int]] | None = []
         self._cancelled_by_broker = False
         self._closed = False
         self._channel = connection.channel()
@@ -62,6 +64,7 @@ class Session:
         if lanes is not None:
             lanes.open_lane(self._channel.channel_number, Lane(self._consumer_tag, self._on_delivery))
         self._channel.basic_consume(queue, self._on_message, consumer_tag=self._consumer_tag)
+        self._call_soon(self._deliver_early)
 
     @property
     def is_open(self) -> bool:
@@ -158,6 +161,9 @@ class Session:
     def _on_delivery(self, tag: int, redelivered: bool, properties: Properties, body: bytes, size: int) -> None:
         if not self._taking:
             return
+        if self._early is not None:
+            self._early.append((tag, redelivered, properties, body, size))
+            return
         self._delivered = tag
         self._sizes[tag] = size
         self._unsettled_bytes += size
@@ -166,6 +172,11 @@ class Session:
         waiting = redelivered or tag <= self._waiting
         received_at = datetime.now(timezone.utc)
         self._deliver(Delivery(self, tag, redelivered, waiting, received_at, properties, body))
+
+    def _deliver_early(self) -> None:
+        early, self._early = self._early or [], None
+        for delivery in early:
+            self._on_delivery(*delivery)
 
     def _on_cancelled(self, _frame: Any) -> None:
         self._cancelled_by_broker = True

@@ -125,7 +125,7 @@ def test_reset_just_after_an_ack_loses_nothing(trial: Trial, proxy: Proxy) -> No
 
 def cuts_within(queue: str, body: bytes) -> list[int]:
     """Places to cut a delivery at: within the head of each of its frames, within its payload, and at its last byte."""
-    deliver = spec.Basic.Deliver("ctag1." + "0" * 32, 1, False, "", queue)
+    deliver = spec.Basic.Deliver("rpi-health-" + "0" * 16, 1, False, "", queue)
     properties = pika.BasicProperties(delivery_mode=2)
     frames = [frame.Method(1, deliver), frame.Header(1, len(body), properties), frame.Body(1, body)]
     cuts, start = [], 0

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
+import subprocess
+import sys
 from datetime import datetime, timezone
 
 import pytest
@@ -123,9 +124,12 @@ def test_busy_machine_and_disk_in_memory_are_warned_of() -> None:
 
 
 def test_processes_are_measured() -> None:
-    me = os.getpid()
-    before = cpu_of_process_s(me)
-    assert sum(range(300_000)) > 0
-    assert cpu_of_process_s(me) > before > 0
-    assert cpu_of_tree_s(me) == pytest.approx(cpu_of_process_s(me), abs=2)
-    assert 1 < memory_mib(me) <= peak_memory_mib(me)
+    program = "import sys; sum(range(5_000_000)); print(flush=True); sys.stdin.read()"
+    with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        child.stdout.readline()
+        assert cpu_of_process_s(child.pid) > 0.01
+        assert cpu_of_tree_s(child.pid) == pytest.approx(cpu_of_process_s(child.pid), abs=0.1)
+        assert 1 < memory_mib(child.pid) <= peak_memory_mib(child.pid)
+        child.stdin.close()
