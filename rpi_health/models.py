@@ -68,8 +68,9 @@ class DeviceStatus(Base):
     """One row a device: its state after the newest report, and when it was last heard of."""
 
     __tablename__ = "device_status"
-    # Each report is an update: with room on its page for the next version of a row, no index changes on PostgreSQL.
-    __table_args__ = {**_TABLE_OPTIONS, "postgresql_with": {"fillfactor": 50}}
+    # Each report is an update: PostgreSQL keeps room on each page (see the migration 0002). SQLAlchemy 2.0 has no
+    # option of a table for that.
+    __table_args__ = _TABLE_OPTIONS
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     raspberry_id: Mapped[str] = mapped_column(DeviceId, unique=True, index=True)
