@@ -232,3 +232,17 @@ def test_connection_is_given_up_when_it_is_time_though_an_answer_is_waited_for(a
     consumed.session.close()
     connection.close()
     assert 1 <= time.monotonic() - silent_at < 10
+
+
+def test_error_that_is_none_of_amqps_is_a_lost_connection(amqp: Amqp, connection: Connection) -> None:
+    """After a lost stream pika raises ValueError and AssertionError as well."""
+
+    def fail(_delivery: Delivery) -> None:
+        raise ValueError("none of AMQP's")
+
+    amqp.publish(BODIES)
+    connection.open_session(amqp.queue, 10, fail)
+    with pytest.raises(BrokerUnavailable, match="was lost or does not answer"):
+        process_for(connection, 10)
+    connection.close()
+    assert left(amqp) == BODIES
