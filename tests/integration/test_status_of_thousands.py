@@ -13,7 +13,8 @@ from tests.reports import EXAMPLE, report
 
 DEVICES = 10_000
 BATCH = 1000
-TABLE_S, JSON_S = 1.5, 1.0
+# Alone, half of it: beside other tests, on shared cores, even CPU time grows.
+TABLE_S, JSON_S = 2.25, 1.5
 ATTEMPTS = 3
 
 
