@@ -1,6 +1,6 @@
 """SQLite, MySQL and MariaDB: INSERT statements of many rows, on the driver's own cursor.
 
-PyMySQL writes values into the SQL itself, at ten times what it costs here; so do we, in the way that the session's
+PyMySQL writes values into the SQL itself, one function call each, and slowly; so do we, in the way that the session's
 `sql_mode` has (`database`).
 """
 
