@@ -58,7 +58,7 @@ class BrokerUnavailable(BrokerError):
 
 
 class BrokerRefused(BrokerError):
-    """The broker answers and says no (credentials, virtual host, permission, no AMQP): only a change helps."""
+    """The broker answers and says no (credentials, virtual host, permission): only a change helps."""
 
 
 class DatabaseError(RpiHealthError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from urllib.parse import urlsplit
 
@@ -11,9 +12,19 @@ from pika.adapters.utils.connection_workflow import AMQPConnectorStackTimeout
 from rpi_health.errors import BrokerError, BrokerRefused, BrokerUnavailable
 
 _CREDENTIALS = "check user and password (RPI_HEALTH_AMQP_USERNAME, RPI_HEALTH_AMQP_PASSWORD or the URL)"
-# What RabbitMQ says of a classic queue on a node of the cluster that is down, with the code of a queue that is missing.
-_NODE_IS_DOWN = "is down or inaccessible"
 _ACCESS_REFUSED, _NOT_FOUND, _PRECONDITION_FAILED, _NOT_ALLOWED = 403, 404, 406, 530
+# RabbitMQ has one code for what only a change helps, and for what may pass: a classic queue on a node of the cluster
+# that is down, and as many connections as the virtual host or the user may have.
+_MAY_PASS = {_NOT_FOUND: "is down or inaccessible", _NOT_ALLOWED: "connection limit"}
+# What pika makes of a connection that ends while it is opened: a guess by how far it had come, which says "probably
+# refused" of a lost network, too. The broker's own word, if there was one, is in its text.
+_BROKEN_OFF: dict[type[BaseException], str] = {
+    pika_errors.IncompatibleProtocolError: "before it said anything in AMQP: do host and port lead to RabbitMQ?",
+    pika_errors.ProbableAuthenticationError: f"while it checked the login: if it does so again, {_CREDENTIALS}.",
+    pika_errors.ProbableAccessDeniedError: "while it opened the virtual host: if it does so again, check the path of "
+    "RPI_HEALTH_AMQP_URL and the user's permissions on it.",
+}
+_WORD_OF_BROKER = re.compile(r"ConnectionClosedByBroker: \((\d+)\) (['\"])(.*)\2", re.DOTALL)
 
 
 def address(url: str) -> str:
@@ -35,23 +46,20 @@ def translate(error: BaseException, url: str) -> BrokerError:
 
 
 def _refusal(error: BaseException) -> str | None:
-    if isinstance(error, (pika_errors.AuthenticationError, pika_errors.ProbableAuthenticationError)):
+    if isinstance(error, pika_errors.AuthenticationError):
         return f"refused the login: {_CREDENTIALS}."
-    if isinstance(error, pika_errors.ProbableAccessDeniedError):
-        return "refused the virtual host: check the path of RPI_HEALTH_AMQP_URL and the user's permissions on it."
-    if isinstance(error, pika_errors.IncompatibleProtocolError):
-        return "does not speak AMQP 0-9-1: check host and port of RPI_HEALTH_AMQP_URL."
-    if isinstance(error, (pika_errors.ConnectionClosedByBroker, pika_errors.ChannelClosedByBroker)):
-        return _refusal_by_code(error.reply_code, error.reply_text)
-    return None
-
-
-def _refusal_by_code(code: int, text: str) -> str | None:
+    if not isinstance(error, (pika_errors.ConnectionClosedByBroker, pika_errors.ChannelClosedByBroker)):
+        return None
+    code, text = error.reply_code, error.reply_text
+    if code in _MAY_PASS and _MAY_PASS[code] in text:
+        return None
+    if code == _ACCESS_REFUSED and isinstance(error, pika_errors.ConnectionClosedByBroker):
+        return f"refused the login: {_CREDENTIALS}."
     if code == _ACCESS_REFUSED:
         return f"refused access: {text}. Give the user the permission, or use another user."
     if code == _NOT_ALLOWED:
-        return f"says: {text}. Check the virtual host in RPI_HEALTH_AMQP_URL."
-    if code == _NOT_FOUND and _NODE_IS_DOWN not in text:
+        return f"says: {text}. Check the virtual host in RPI_HEALTH_AMQP_URL, and the user's permissions on it."
+    if code == _NOT_FOUND:
         return f"says: {text}. Check RPI_HEALTH_QUEUE, or let the user declare queues."
     if code == _PRECONDITION_FAILED:
         return f"says: {text}."
@@ -67,11 +75,16 @@ def _trouble(cause: BaseException) -> str:
         return "takes connections but does not answer in AMQP: check host and port, or whether it hangs."
     if isinstance(cause, (pika_errors.ConnectionClosed, pika_errors.ChannelClosed)):
         return f"ended the connection: {cause.reply_code} {cause.reply_text}."
+    if type(cause) in _BROKEN_OFF:
+        return f"broke off {_BROKEN_OFF[type(cause)]}"
     return f"was lost or does not answer: {str(cause) or type(cause).__name__}."
 
 
 def _innermost(error: BaseException) -> BaseException:
-    """pika wraps what the socket said into exceptions that hold it as an argument or attribute."""
+    """pika wraps what the socket or the broker said into exceptions that hold it as an argument, attribute or text."""
     wrapped = (getattr(error, "exception", None), *getattr(error, "exceptions", ())[-1:], *error.args)
     inner = next((each for each in wrapped if isinstance(each, BaseException)), None)
-    return error if inner is None else _innermost(inner)
+    if inner is not None:
+        return _innermost(inner)
+    said = _WORD_OF_BROKER.search(str(error)) if type(error) in _BROKEN_OFF else None
+    return error if said is None else pika_errors.ConnectionClosedByBroker(int(said[1]), said[3])

@@ -105,3 +105,16 @@ def test_port_that_says_nothing_is_exit_4(trial: Trial, silent_port: int) -> Non
 
 def test_name_that_does_not_resolve_is_exit_4(trial: Trial) -> None:
     assert_refused(trial, f"amqp://u:{SECRET}@broker.invalid/", "does not resolve")
+
+
+def test_connection_limit_is_waited_for(trial: Trial, amqp: Amqp) -> None:
+    # What the broker does not know to be gone yet may be our own last connection.
+    amqp.server.ctl("add_vhost", "full")
+    amqp.server.ctl("set_permissions", "-p", "full", "athavus", ".*", ".*", ".*")
+    amqp.server.ctl("set_vhost_limits", "-p", "full", '{"max-connections": 0}')
+    consumer = trial.consume(amqp_url=amqp.url.replace("%2F", "full"), reconnect_max_delay="0.1s")
+    assert "connection limit" in consumer.wait_for("retry")["message"]
+    amqp.server.ctl("clear_vhost_limits", "-p", "full")
+    consumer.wait_for("consuming")
+    consumer.stop()
+    amqp.server.ctl("delete_vhost", "full")

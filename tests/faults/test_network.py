@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import re
 import time
 from collections.abc import Callable
 
@@ -90,6 +91,24 @@ def test_silence_while_a_session_is_opened_is_noticed_as_soon(
     counts = consumer.stop()
     assert counts["sessions"] == 2
     trial.assert_nothing_lost(counts)
+
+
+def test_connection_that_is_lost_in_its_login_refuses_nobody(trial: Trial, proxy: Proxy) -> None:
+    # A login is the broker's greeting, its tuning (20 bytes), and its yes to the virtual host (13).
+    login = size_of_login(trial, proxy)
+    proxy.cut_new_after([0, login - 33, login - 13])
+    consumer = trial.consume(amqp_url=trial.amqp.url_by(proxy.port), **AT_ONCE)
+    consumer.wait_for("consuming")
+    assert proxy.connections == 1 + 4
+    said = [retry["message"] for retry in consumer.events("retry")]
+    assert [re.search(r"broke off (.+?):", each)[1] for each in said if "broke off" in each] == [  # type: ignore[index]
+        "before it said anything in AMQP",
+        "while it checked the login",
+        "while it opened the virtual host",
+    ]
+    assert not any("refused" in each for each in said)
+    trial.assert_recovers()
+    trial.assert_nothing_lost(consumer.stop())
 
 
 def test_lost_acks_have_the_messages_delivered_again_and_change_nothing(trial: Trial, proxy: Proxy) -> None:
