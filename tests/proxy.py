@@ -165,7 +165,8 @@ class _Link(threading.Thread):
         if self.left is not None:
             data = data[: self.left]
             self.left -= len(data)
-        self._client.sendall(data)
+        # First: whoever has received it may look at the count.
         self._proxy.passed += len(data)
+        self._client.sendall(data)
         if self.left == 0 and not self._proxy.is_silent_at_limit:
             raise ConnectionError("cut")
