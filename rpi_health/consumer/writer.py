@@ -18,7 +18,7 @@ from rpi_health.consumer.intake import Intake
 from rpi_health.consumer.quarantine import GivenUp, Notes, Quarantine
 from rpi_health.consumer.tally import Tally
 from rpi_health.delivery import Delivery, Letter, Settling
-from rpi_health.payload import decode
+from rpi_health.payload import decode_all
 from rpi_health.report import Envelope, Report
 
 log = logging.getLogger(__name__)
@@ -162,16 +162,24 @@ def _judge(batch: list[Delivery]) -> tuple[dict[int, Report], list[Letter]]:
     """The reports of a batch by tag, and the letters for what is none."""
     reports: dict[int, Report] = {}
     letters: list[Letter] = []
-    for delivery in batch:
-        try:
-            reports[delivery.tag] = decode(delivery.body, _envelope(delivery))
-        except errors.Rejection as rejection:
-            letters.append(Letter(delivery, rejection.reason, rejection.detail))
-        except Exception as error:
-            # A defect of ours must not stop the queue: the message is kept where somebody will look at it.
-            log.exception("A message could not be read: this is a defect.", extra={"event": "decoder_failed"})
-            letters.append(Letter(delivery, "poison", f"reading it failed with {type(error).__name__}"))
+    for delivery, outcome in zip(batch, _decode(batch)):
+        if isinstance(outcome, Report):
+            reports[delivery.tag] = outcome
+        else:
+            letters.append(Letter(delivery, outcome.reason, outcome.detail))
     return reports, letters
+
+
+def _decode(batch: list[Delivery]) -> Sequence[Report | errors.Rejection]:
+    messages = [(delivery.body, _envelope(delivery)) for delivery in batch]
+    try:
+        return decode_all(messages)
+    except Exception as error:
+        # A defect of ours must not stop the queue: the message is kept where somebody will look at it.
+        if len(batch) > 1:
+            return [outcome for delivery in batch for outcome in _decode([delivery])]
+        log.exception("A message could not be read: this is a defect.", extra={"event": "decoder_failed"})
+        return [errors.Rejection("poison", f"reading it failed with {type(error).__name__}")]
 
 
 def _envelope(delivery: Delivery) -> Envelope:

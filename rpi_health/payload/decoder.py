@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from hashlib import blake2b
+from itertools import repeat
 from typing import Any
 
 from rpi_health.errors import Rejection
@@ -26,6 +29,11 @@ PLAUSIBLE_CLOCK_SKEW = timedelta(minutes=5)
 _MAX_UNNORMALIZED_LENGTH = 4 * DEVICE_ID_LENGTH
 
 
+Message = tuple[bytes, Envelope]
+# A message that is a JSON object with an id: its position, the id, and what `jsontext.load` tells.
+_Loaded = tuple[int, str, dict[str, Any], int, bool]
+
+
 def decode(body: bytes, envelope: Envelope) -> Report:
     """Read a delivery as a health check.
 
@@ -39,23 +47,61 @@ def decode(body: bytes, envelope: Envelope) -> Report:
     Raises:
         Rejection: the message is no health check; the reason is one of `errors.REASONS`.
     """
-    document, length, replaced = jsontext.load(body, envelope.content_encoding)
-    raspberry_id = _read_id(document, replaced)
-    warnings: list[str] = []
-    values, present = columns.read(document, length, warnings)
-    reported_at = _read_time(document, envelope, warnings)
-    if replaced:
-        _warn_of_replacements(document, warnings)
-    values[columns.REPORT_WARNINGS] = columns.bounded(warnings) if warnings else None
+    (outcome,) = decode_all([(body, envelope)])
+    if isinstance(outcome, Rejection):
+        raise outcome
+    return outcome
+
+
+def decode_all(messages: Sequence[Message]) -> list[Report | Rejection]:
+    """Read many deliveries, each as `decode` does: together those whose keys are the same, as most are."""
+    outcomes: list[Any] = [None] * len(messages)
+    alike: dict[tuple[str, ...], list[_Loaded]] = {}
+    for position, (body, envelope) in enumerate(messages):
+        try:
+            loaded = jsontext.load(body, envelope.content_encoding)
+            device = _read_id(loaded[0], loaded[2])
+        except Rejection as rejection:
+            outcomes[position] = rejection
+        else:
+            alike.setdefault(tuple(loaded[0]), []).append((position, device, *loaded))
+    for group in alike.values():
+        for (position, *_), report in zip(group, _read_alike(messages, group)):
+            outcomes[position] = report
+    return outcomes
+
+
+def _read_alike(messages: Sequence[Message], group: Sequence[_Loaded]) -> Iterable[Report]:
+    """Read messages whose documents have the same keys."""
+    positions, devices, documents, lengths, replaced = zip(*group)
+    bodies, envelopes = zip(*[messages[position] for position in positions])
+    warnings: list[list[str]] = [[] for _ in group]
+    values, present = columns.read(documents, lengths, warnings)
+    times = list(map(_read_time, documents, envelopes, warnings))
+    if any(replaced):
+        for document, is_replaced, lines in zip(documents, replaced, warnings):
+            if is_replaced:
+                _warn_of_replacements(document, lines)
+    if any(warnings):
+        values[columns.REPORT_WARNINGS] = [columns.bounded(lines) if lines else None for lines in warnings]
+    identities = zip(*map(_identify, bodies, envelopes, times))
+    states = map(_new_state, zip(*values))
+    return map(_new_report, zip(devices, *identities, states, repeat(present), documents))
+
+
+# What `_make` does, but for a look at the length.
+_new_state, _new_report = partial(tuple.__new__, State), partial(tuple.__new__, Report)
+
+
+def _identify(
+    body: bytes, envelope: Envelope, reported_at: datetime | None
+) -> tuple[datetime, datetime, datetime, bytes, bytes | None]:
+    """Tell what says when a report was made, and which it is: `reported_at` to `receipt` of `Report`."""
     received_at = envelope.received_at
     if reported_at is None:
-        digest, receipt = _identify_undated(body, envelope)
-        return Report(
-            raspberry_id, received_at, received_at, received_at, digest, receipt, State(*values), present, document
-        )
+        return (received_at, received_at, received_at, *_identify_undated(body, envelope))
     heard_at = min(reported_at, received_at) if envelope.waiting else received_at
-    digest = blake2b(body, digest_size=16).digest()
-    return Report(raspberry_id, reported_at, received_at, heard_at, digest, None, State(*values), present, document)
+    return reported_at, received_at, heard_at, blake2b(body, digest_size=16).digest(), None
 
 
 def _read_id(document: dict[str, Any], replaced: bool) -> str:
@@ -132,7 +178,8 @@ def _header_time(value: object) -> datetime | None:
 
 
 def _is_plausible(instant: datetime, envelope: Envelope) -> bool:
-    return EARLIEST_PLAUSIBLE <= instant <= envelope.received_at + PLAUSIBLE_CLOCK_SKEW
+    received_at = envelope.received_at
+    return instant >= EARLIEST_PLAUSIBLE and (instant <= received_at or instant <= received_at + PLAUSIBLE_CLOCK_SKEW)
 
 
 def _identify_undated(body: bytes, envelope: Envelope) -> tuple[bytes, bytes | None]:

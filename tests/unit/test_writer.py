@@ -141,14 +141,14 @@ def test_report_that_the_database_refuses_is_posted_and_its_neighbours_are_settl
 
 
 def test_defect_in_reading_costs_one_message_and_does_not_stop_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
-    decode = writer_module.decode
+    decode_all = writer_module.decode_all
 
-    def decode_or_fail(body: bytes, envelope: Any) -> Report:
-        if b"pi-2" in body:
+    def decode_or_fail(messages: Sequence[tuple[bytes, Any]]) -> Sequence[Report | errors.Rejection]:
+        if any(b"pi-2" in body for body, _ in messages):
             raise ZeroDivisionError
-        return decode(body, envelope)
+        return decode_all(messages)
 
-    monkeypatch.setattr(writer_module, "decode", decode_or_fail)
+    monkeypatch.setattr(writer_module, "decode_all", decode_or_fail)
     session = RememberingSession()
     run = write(lambda _: [delivery(session, tag) for tag in (1, 2, 3)])
     assert session.settled == [1, 3]
