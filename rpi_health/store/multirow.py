@@ -7,19 +7,24 @@ PyMySQL writes values into the SQL itself, one function call each, and slowly; s
 from __future__ import annotations
 
 import contextlib
+import operator
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
-from rpi_health.report import Report
+from rpi_health.report import Report, State
 from rpi_health.store import upsert
 from rpi_health.store.fold import Folded
-from rpi_health.store.rows import Row, history_row, status_row, without_offset
+from rpi_health.store.rows import Column, state_columns, text_of
 
 #: Bytes are at most four times as many; the least `max_allowed_packet` in use is 16 MiB.
 _MAX_STATEMENT_CHARACTERS = 1_000_000
+
+_metrics: Callable[[Sequence[Column]], tuple[Column, ...]] = operator.itemgetter(
+    *map(State._fields.index, upsert.HISTORY_STATE)
+)
 
 
 class MultiRowTables:
@@ -38,27 +43,52 @@ class MultiRowTables:
         driver: Any = connection.connection.driver_connection
         with contextlib.closing(driver.cursor()) as cursor:
             for folded in rounds:
-                self._insert(cursor, self._sql.upsert_status, [status_row(each, without_offset) for each in folded])
+                self._insert(cursor, self._sql.upsert_status, _status(folded))
             by_key = sorted(reports, key=lambda report: (report.raspberry_id, report.reported_at))
-            self._insert(cursor, self._sql.insert_history, [history_row(each, without_offset) for each in by_key])
+            self._insert(cursor, self._sql.insert_history, _history(by_key))
 
     def insert_receipts(self, connection: sa.Connection, receipts: Iterable[tuple[str, bytes, datetime]]) -> None:
         """Insert devices, digests and when they were received; what is there stays."""
         driver: Any = connection.connection.driver_connection
-        rows = [(device, digest, without_offset(at)) for device, digest, at in receipts]
+        devices, digests, instants = zip(*receipts)
         with contextlib.closing(driver.cursor()) as cursor:
-            self._insert(cursor, self._sql.insert_receipt, rows)
+            self._insert(cursor, self._sql.insert_receipt, [devices, digests, list(map(text_of, instants))])
 
 
-def _insert_by_parameters(cursor: Any, statement: upsert.Statement, rows: Sequence[Row]) -> None:
-    cursor.executemany(statement.head + statement.group + statement.tail, map(statement.arrange, rows))
+def _status(folded: Sequence[Folded]) -> list[Column]:
+    """The columns for `upsert.STATUS_COLUMNS`."""
+    reports = [each.report for each in folded]
+    return [
+        [report.raspberry_id for report in reports],
+        [text_of(each.first_heard_at) for each in folded],
+        [text_of(each.last_heard_at) for each in folded],
+        [text_of(report.reported_at) for report in reports],
+        [report.present for report in reports],
+        *state_columns(reports),
+    ]
 
 
-def _insert_by_literals(cursor: Any, statement: upsert.Statement, rows: Sequence[Row]) -> None:
+def _history(reports: Sequence[Report]) -> list[Column]:
+    """The columns for `upsert.HISTORY_COLUMNS`."""
+    states = list(zip(*[report.state for report in reports]))
+    return [
+        [report.raspberry_id for report in reports],
+        [text_of(report.reported_at) for report in reports],
+        [report.digest for report in reports],
+        [text_of(report.received_at) for report in reports],
+        *_metrics(states),
+    ]
+
+
+def _insert_by_parameters(cursor: Any, statement: upsert.Statement, columns: Sequence[Column]) -> None:
+    cursor.executemany(statement.head + statement.group + statement.tail, zip(*statement.arrange(columns)))
+
+
+def _insert_by_literals(cursor: Any, statement: upsert.Statement, columns: Sequence[Column]) -> None:
     groups: list[str] = []
     length = 0
-    for row in map(statement.arrange, rows):
-        group = "(" + ",".join([_LITERALS[type(value)](value) for value in row]) + ")"
+    for row in zip(*map(_literals, statement.arrange(columns))):
+        group = "(" + ",".join(row) + ")"
         if groups and length + len(group) > _MAX_STATEMENT_CHARACTERS:
             cursor.execute(statement.head + ",".join(groups) + statement.tail)
             groups, length = [], 0
@@ -66,6 +96,13 @@ def _insert_by_literals(cursor: Any, statement: upsert.Statement, rows: Sequence
         length += len(group)
     if groups:
         cursor.execute(statement.head + ",".join(groups) + statement.tail)
+
+
+def _literals(column: Column) -> Iterable[str]:
+    kinds = set(map(type, column))
+    if len(kinds) == 1:
+        return map(_LITERALS[kinds.pop()], column)
+    return [_LITERALS[type(value)](value) for value in column]
 
 
 def _text_literal(value: str) -> str:

@@ -7,12 +7,12 @@ carry (`reported_fields` has a bit for each), and keeps all of them where the st
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql, sqlite
-from sqlalchemy.schema import CreateTable
 
 from rpi_health.models import DeviceHistory, DeviceStatus, MessageReceipt, PoisonNote
 from rpi_health.report import State
@@ -29,7 +29,7 @@ HISTORY_STATE = tuple(name for name in State._fields if name in HISTORY.columns)
 HISTORY_COLUMNS = ("raspberry_id", "reported_at", "digest", "received_at", *HISTORY_STATE)
 RECEIPT_COLUMNS = ("raspberry_id", "digest", "received_at")
 
-Row = Sequence[Any]
+Column = Sequence[Any]
 
 _POSTGRESQL: sa.Dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
 
@@ -62,13 +62,13 @@ class Statement(NamedTuple):
     """An INSERT of rows of values: `head`, then a group of placeholders for each row, then `tail`.
 
     Args:
-        arrange: puts a row into the order of the placeholders.
+        arrange: puts the columns of the rows into the order of the placeholders.
     """
 
     head: str
     group: str
     tail: str
-    arrange: Callable[[Row], Row]
+    arrange: Callable[[Sequence[Column]], Sequence[Column]]
 
 
 class RowStatements(NamedTuple):
@@ -114,10 +114,15 @@ def _statement(dialect: sa.Dialect, insert: Any, names: tuple[str, ...]) -> Stat
 
 
 class StagedStatements(NamedTuple):
-    """What PostgreSQL is written with: rows are copied into a temporary table, and spread from there."""
+    """What PostgreSQL is written with: rows are copied into a temporary table, and spread from there.
+
+    Args:
+        stage_types: of its columns, by the names that psycopg knows.
+    """
 
     create_stage: str
     copy_stage: str
+    stage_types: tuple[str, ...]
     upsert_status: str
     insert_history: str
     insert_receipt: str
@@ -125,46 +130,66 @@ class StagedStatements(NamedTuple):
 
 #: A staged row: its turn (0: history only; 1, 2 …: the rounds of `fold`), the status row, and what only history has.
 STAGE_COLUMNS = ("turn", *STATUS_COLUMNS, "digest", "received_at")
+# What each type is staged as. The driver writes instants faster as seconds since 1970, which are exact to the
+# microsecond until 2106, and JSON as text.
+_STAGED_AS = {
+    "VARCHAR": "text",
+    "JSONB": "text",
+    "TIMESTAMP": "float8",
+    "DOUBLE": "float8",
+    "BIGINT": "int8",
+    "INTEGER": "int4",
+    "BOOLEAN": "bool",
+    "BYTEA": "bytea",
+}
 
 
 def staged_statements() -> StagedStatements:
     """Make the statements for PostgreSQL. `upsert_status` takes the parameter `turn`, a receipt its three columns."""
-    stage = sa.Table(
-        "rpi_health_stage",
-        sa.MetaData(),
-        sa.Column("turn", sa.Integer()),
-        *(sa.Column(name, STATUS.c[name].type) for name in STATUS_COLUMNS),
-        *(sa.Column(name, HISTORY.c[name].type) for name in ("digest", "received_at")),
-        prefixes=["TEMPORARY"],
-        postgresql_on_commit="DELETE ROWS",
-    )
+    types = ("int4", *(_STAGED_AS[_type_of(column)] for column in _UNSTAGED.values()))
+    columns = ", ".join(f"{name} {type_}" for name, type_ in zip(STAGE_COLUMNS, types))
     return StagedStatements(
-        _compiled(CreateTable(stage, if_not_exists=True)),
-        f"COPY pg_temp.{stage.name} ({', '.join(STAGE_COLUMNS)}) FROM STDIN",
-        _compiled(_staged_upsert(stage)),
-        _compiled(_staged_history(stage)),
+        f"CREATE TEMPORARY TABLE IF NOT EXISTS {_STAGE.name} ({columns}) ON COMMIT DELETE ROWS",
+        f"COPY pg_temp.{_STAGE.name} ({', '.join(STAGE_COLUMNS)}) FROM STDIN (FORMAT BINARY)",
+        types,
+        _compiled(_staged_upsert()),
+        _compiled(_staged_history()),
         _compiled(postgresql.insert(RECEIPTS).on_conflict_do_nothing()),
     )
+
+
+_STAGE = sa.table("rpi_health_stage", *map(sa.column, STAGE_COLUMNS))
+# A locale's order would cost more than all of the rest of a sort, and any one order will do.
+_BY_DEVICE = _STAGE.c.raspberry_id.collate("C")
+_UNSTAGED = {name: (STATUS if name in STATUS_COLUMNS else HISTORY).columns[name] for name in STAGE_COLUMNS[1:]}
+
+
+def _type_of(column: sa.Column[Any]) -> str:
+    return str(re.split(r"\W", column.type.compile(_POSTGRESQL), maxsplit=1)[0])
+
+
+def _unstaged(name: str) -> sa.ColumnElement[Any]:
+    """A staged value as the type of its column."""
+    staged, type_ = _STAGE.columns[name], _type_of(_UNSTAGED[name])
+    if type_ == "TIMESTAMP":
+        return sa.func.to_timestamp(staged)
+    return sa.cast(staged, postgresql.JSONB) if type_ == "JSONB" else staged
 
 
 def _compiled(statement: Any) -> str:
     return str(statement.compile(dialect=_POSTGRESQL))
 
 
-def _staged_upsert(stage: sa.Table) -> sa.Insert:
-    rows = (
-        sa.select(*(stage.c[name] for name in STATUS_COLUMNS))
-        .where(stage.c.turn == sa.bindparam("turn"))
-        .order_by(stage.c.raspberry_id)
-    )
+def _staged_upsert() -> sa.Insert:
+    rows = sa.select(*map(_unstaged, STATUS_COLUMNS)).where(_STAGE.c.turn == sa.bindparam("turn")).order_by(_BY_DEVICE)
     upsert = postgresql.insert(STATUS).from_select(STATUS_COLUMNS, rows)
     return upsert.on_conflict_do_update(index_elements=["raspberry_id"], set_=dict(changes(upsert.excluded)))
 
 
-def _staged_history(stage: sa.Table) -> sa.Insert:
+def _staged_history() -> sa.Insert:
     # Of a message that is in the batch twice, the one received first is kept, as elsewhere.
-    order = (stage.c.raspberry_id, stage.c.reported_at, stage.c.received_at)
-    rows = sa.select(*(stage.c[name] for name in HISTORY_COLUMNS)).order_by(*order)
+    order = (_BY_DEVICE, _STAGE.c.reported_at, _STAGE.c.received_at)
+    rows = sa.select(*map(_unstaged, HISTORY_COLUMNS)).order_by(*order)
     return postgresql.insert(HISTORY).from_select(HISTORY_COLUMNS, rows).on_conflict_do_nothing()
 
 

@@ -6,6 +6,7 @@ import itertools
 import random
 import threading
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -55,7 +56,7 @@ def test_example_is_stored_with_exactly_its_values(store: Store, migrated_url: s
     ],
 )
 def test_text_is_stored_as_it_was_sent(store: Store, migrated_url: str, text: str) -> None:
-    """The values of a batch travel within the SQL on MySQL and MariaDB, and as lines of text to PostgreSQL."""
+    """The values of a batch travel within the SQL on MySQL and MariaDB."""
     fields = {"wifi_status": text, "net_ifaces": [{"name": text}], "note": {text: text}}
     assert store.write([report(fields, minute=1)]) == []
     row = status(migrated_url)
@@ -69,6 +70,20 @@ def test_numbers_are_stored_to_the_last_bit(store: Store, migrated_url: str, num
     row = status(migrated_url)
     assert (row["cpu_percent"], history(migrated_url)[0]["cpu_percent"]) == (number, number)
     assert row["extra"] == {"load": [pytest.approx(number, rel=1e-15)]}
+
+
+def test_instants_are_stored_to_the_microsecond(store: Store, migrated_url: str) -> None:
+    dice = random.Random(1)
+    first, last = datetime(2020, 1, 1, tzinfo=timezone.utc), datetime(2100, 1, 1, tzinfo=timezone.utc)
+    reported = sorted({first + (last - first) * dice.random() for _ in range(2_000)})
+    received = [instant + timedelta(microseconds=dice.randrange(10**9)) for instant in reported]
+    example = report({}, minute=1)
+    batch = [example._replace(reported_at=a, received_at=b) for a, b in zip(reported, received)]
+    assert store.write(batch) == []
+    assert [(row["reported_at"], row["received_at"]) for row in history(migrated_url)] == list(zip(reported, received))
+    store.write([example._replace(reported_at=last, heard_at=last - timedelta(microseconds=1))])
+    row = status(migrated_url)
+    assert (row["reported_at"], row["last_update"]) == (last, last - timedelta(microseconds=1))
 
 
 def test_absent_key_keeps_the_stored_value_and_null_sets_null(store: Store, migrated_url: str) -> None:

@@ -12,8 +12,8 @@ STATEMENTS = upsert.staged_statements()
 @pytest.mark.parametrize(
     ("statement", "order"),
     [
-        (STATEMENTS.upsert_status, "ORDER BY rpi_health_stage.raspberry_id"),
-        (STATEMENTS.insert_history, "ORDER BY rpi_health_stage.raspberry_id, rpi_health_stage.reported_at"),
+        (STATEMENTS.upsert_status, 'ORDER BY rpi_health_stage.raspberry_id COLLATE "C"'),
+        (STATEMENTS.insert_history, 'ORDER BY rpi_health_stage.raspberry_id COLLATE "C", rpi_health_stage.reported_at'),
     ],
     ids=["status", "history"],
 )
