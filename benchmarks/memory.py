@@ -59,7 +59,7 @@ def _many(stage: Stage, messages: int, devices: int, say: Callable[[str], None])
             consumer.wait_until_consuming()
             for sent in range(0, messages, PART):
                 stage.fill(min(PART, messages - sent), devices, "--first", str(sent))
-                _sample_while_busy(stage, consumer, min(sent + PART, messages), samples)
+                _sample_while_busy(stage, consumer, min(sent + PART, messages), messages, samples)
                 say(f"{samples[-1].consumed:,} messages: {samples[-1].resident_mib:.1f} MiB")
             usage = consumer.wait()
         _check(stage, database, messages, min(messages, devices), usage.counts)
@@ -72,14 +72,17 @@ def _many(stage: Stage, messages: int, devices: int, say: Callable[[str], None])
     }
 
 
-def _sample_while_busy(stage: Stage, consumer: Program, sent: int, samples: list[Sample]) -> None:
+def _sample_while_busy(stage: Stage, consumer: Program, sent: int, messages: int, samples: list[Sample]) -> None:
     """Note what is resident, again and again, until it is time to publish more; at the end, until just before the end.
 
-    The consumer ends by itself after its last message: what it holds then cannot be read any more.
+    The consumer ends by itself after its last message: what it holds then cannot be read any more. Where it keeps up
+    with the publishing, there is one note for each part.
     """
     while True:
         ready, unacknowledged = stage.rabbitmq.queue_counts(QUEUE)
         if ready + unacknowledged == 0:
+            if sent < messages:
+                samples.append(Sample(sent, memory_mib(consumer.pid)))
             return
         samples.append(Sample(sent - ready - unacknowledged, memory_mib(consumer.pid)))
         if ready < PART / 2:
