@@ -5,7 +5,9 @@ A room is imported when somebody enters it: who only looks at the fleet does not
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,6 +16,9 @@ if TYPE_CHECKING:
     from rpi_health.consumer import Consumer
     from rpi_health.delivery import Letter
     from rpi_health.device import Device
+    from rpi_health.metric import Bucket, Metric, Reading
+
+_SPAN_S = 2400  # of a sparkline: 36 of them fit beside the figures
 
 
 def make_consumer(
@@ -126,11 +131,58 @@ def devices(config: Config) -> list[Device]:
         DatabaseError: the database cannot be read.
         SchemaNotCurrent: `rpi-health init-db` must run first.
     """
-    from rpi_health import database, fleet, schema
+    from rpi_health import fleet
+
+    with _reading(config) as engine:
+        return fleet.devices(engine)
+
+
+def device(config: Config, raspberry_id: str, now: datetime) -> tuple[Device, list[Bucket]]:
+    """One device, and its last 24 hours in spans of 40 minutes: the ranges of `metric.USUAL`. Raises as `devices` does.
+
+    Raises:
+        UnknownDevice: it never reported.
+    """
+    from rpi_health import fleet, history
+    from rpi_health.metric import USUAL
+
+    since = now - timedelta(days=1) + timedelta(seconds=_SPAN_S)
+    with _reading(config) as engine:
+        found = fleet.device(engine, raspberry_id)
+        buckets = history.buckets(engine, raspberry_id, since, now, USUAL, _SPAN_S)
+        return found, history.filled(buckets, since, now, _SPAN_S, len(USUAL))
+
+
+def readings(
+    config: Config, raspberry_id: str, since: datetime, until: datetime, metrics: Sequence[Metric]
+) -> list[Reading]:
+    """What the reports of a device say. See `history.readings`; raises as `device` does."""
+    from rpi_health import fleet, history
+
+    with _reading(config) as engine:
+        fleet.device(engine, raspberry_id)
+        return history.readings(engine, raspberry_id, since, until, metrics)
+
+
+def buckets(
+    config: Config, raspberry_id: str, since: datetime, until: datetime, metrics: Sequence[Metric], every_s: int
+) -> list[Bucket]:
+    """The same by spans of time. See `history.buckets`; raises as `device` does."""
+    from rpi_health import fleet, history
+
+    with _reading(config) as engine:
+        fleet.device(engine, raspberry_id)
+        return history.buckets(engine, raspberry_id, since, until, metrics, every_s)
+
+
+@contextmanager
+def _reading(config: Config) -> Iterator[Any]:
+    """An engine on tables that are those of this version."""
+    from rpi_health import database, schema
 
     engine = database.create_engine(config.database_url)
     try:
         schema.check(engine)
-        return fleet.devices(engine)
+        yield engine
     finally:
         engine.dispose()

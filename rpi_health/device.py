@@ -10,6 +10,7 @@ from typing import Any, Union
 
 _IPAddress = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
 #: What the address of an interface is called, where it is one of several values.
+_NAME_KEYS = ("name", "iface", "interface", "ifname", "device")
 _ADDRESS_KEYS = ("ip", "ipv4", "address", "addr", "ip_address", "ipv6")
 
 
@@ -53,6 +54,22 @@ def address(net_ifaces: Any) -> str | None:
     """
     found = [ip for ip in map(_ip_address, _candidates(net_ifaces)) if ip is not None and _is_of_a_network(ip)]
     return str(min(found, key=lambda ip: ip.is_link_local)) if found else None
+
+
+def interfaces(net_ifaces: Any) -> list[tuple[str, list[str]]]:
+    """The interfaces that `net_ifaces` names, and their IP addresses; empty where it is of another form.
+
+    Understands objects with a name among others, and an object from names to addresses.
+    """
+    if isinstance(net_ifaces, dict):
+        named = list(net_ifaces.items())
+    elif isinstance(net_ifaces, list) and all(isinstance(each, dict) for each in net_ifaces):
+        named = [(next((each[key] for key in _NAME_KEYS if key in each), None), each) for each in net_ifaces]
+    else:
+        return []
+    if not all(isinstance(name, str) for name, _ in named):
+        return []
+    return [(name, [str(ip) for ip in map(_ip_address, _candidates(value)) if ip is not None]) for name, value in named]
 
 
 def _candidates(net_ifaces: Any) -> Iterator[str]:

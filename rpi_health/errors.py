@@ -41,6 +41,12 @@ class RpiHealthError(Exception):
     exit_status = 1
 
 
+class UnknownDevice(RpiHealthError):
+    """No device of this id has ever reported."""
+
+    exit_status = 2
+
+
 class ConfigurationError(RpiHealthError):
     """A setting is missing or wrong. The message names the setting, where it came from, and what would be right."""
 

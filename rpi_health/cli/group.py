@@ -28,6 +28,8 @@ COMMANDS = {
     "consume": "consume",
     "publish-test": "publish_test",
     "status": "status",
+    "show": "show",
+    "history": "history",
 }
 #: From a URL to the end of the line: an unescaped password may hold anything, blanks too.
 _URL = re.compile(r"\S*://.*")

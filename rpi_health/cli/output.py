@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -21,6 +23,20 @@ def json_array(objects: Iterable[Mapping[str, Any]]) -> str:
     What could act on a terminal is escaped, and so is what would not show.
     """
     return f"[{', '.join(map(_to_json, objects))}]"
+
+
+def json_object(value: Mapping[str, Any]) -> str:
+    """The same for one object."""
+    return _to_json(value)
+
+
+def csv_lines(heading: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Comma-separated values (RFC 4180) under a heading; instants as in JSON, None as nothing."""
+    with io.StringIO() as text:
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(heading)
+        writer.writerows([_instant(each) if isinstance(each, datetime) else each for each in row] for row in rows)
+        return text.getvalue()
 
 
 def _to_json(value: Mapping[str, Any]) -> str:

@@ -101,7 +101,7 @@ def process(*args: str, **options: Any) -> subprocess.CompletedProcess[str]:
 
 # ── Help and version ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-HEAVY = {"pydantic", "platformdirs", "sqlalchemy", "alembic", "pika", "rich", "pythonjsonlogger", "asyncio"}
+HEAVY = {"plotext", "pydantic", "platformdirs", "sqlalchemy", "alembic", "pika", "rich", "pythonjsonlogger", "asyncio"}
 
 
 def imported(*args: str | Path) -> set[str]:
@@ -129,6 +129,8 @@ def test_package_imports_nothing_heavy() -> None:
     ("args", "needs", "spares"),
     [
         ("status", "sqlalchemy", {"pika", "alembic"}),
+        ("show pi", "sqlalchemy", {"pika", "alembic"}),
+        ("history pi", "sqlalchemy", {"pika", "alembic", "plotext"}),
         ("init-db --check", "sqlalchemy", {"pika", "alembic", "rich"}),
         ("consume", "pika", {"alembic", "rich"}),
         ("publish-test", "pika", {"sqlalchemy", "alembic"}),
@@ -193,6 +195,13 @@ def test_module_runs_as_the_command_does() -> None:
         ("--verbose status", "No such option"),
         ("status --jsn", "No such option"),
         ("status pi-01", "unexpected extra argument (pi-01)"),
+        ("show", "Missing argument 'DEVICE'"),
+        ("history pi --since soon", "'soon': give how long ago, as 24h or 30d, or a time, as 2026-01-31T12:00Z"),
+        ("history pi --until 2026-02-31", "'2026-02-31': give how long ago"),
+        ("history pi --since 1h --until 2h", "--since is not before --until"),
+        ("history pi --every 0.5s", "'0.5s': give a duration of whole seconds, such as 30s, 5m or 24h"),
+        ("history pi --every 999d", "give a duration of whole seconds"),
+        ("history pi --metric heat", "'heat' is not one of 'temp', 'cpu', 'mem'"),
         ("status --queue", "requires an argument"),
         ("consume --max-messages 0", "0 is not in the range x>=1"),
         ("publish-test --count many", "'many' is not a valid integer"),
@@ -303,7 +312,7 @@ def test_folder_that_cannot_be_made_is_exit_status_5(run: Run, home: Path) -> No
     assert_errors(run("init-db", "--database-url", url), 5, "its folder cannot be made (Not a directory): name a file")
 
 
-@pytest.mark.parametrize("command", ["status", "status --json", "init-db --check"])
+@pytest.mark.parametrize("command", ["status", "status --json", "show pi", "history pi", "init-db --check"])
 def test_missing_database_is_exit_status_6_and_is_not_created(run: Run, home: Path, command: str) -> None:
     assert_errors(run(*command.split()), 6, "does not exist yet: run `rpi-health init-db`")
     assert list(home.iterdir()) == []

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import io
-import os
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,12 +14,13 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from rpi_health import render
 from rpi_health.device import Device
 from rpi_health.example import REPORT
-from rpi_health.render import ago, byte_count, fleet, summary
+from rpi_health.render import fleet, summary
+from rpi_health.render import status as rendering
+from rpi_health.render.units import ago, byte_count
+from tests.unit.goldens import assert_golden
 
-GOLDEN = Path(__file__).parent / "golden"
 NOW = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
 
 EXAMPLE = Device(
@@ -90,11 +89,7 @@ def lines(devices: list[Device], width: int) -> list[str]:
 @pytest.mark.parametrize("colour", [False, True], ids=["plain", "colour"])
 @pytest.mark.parametrize("width", [80, 160])
 def test_table_looks_as_it_did(width: int, colour: bool) -> None:
-    path = GOLDEN / f"status_{width}{'_colour' if colour else ''}.txt"
-    text = "\n".join(line.rstrip() for line in shown(FLEET, width, colour=colour).splitlines()) + "\n"
-    if os.environ.get("UPDATE_GOLDEN"):
-        path.write_text(text, encoding="utf-8")
-    assert text == path.read_text(encoding="utf-8")
+    assert_golden(f"status_{width}{'_colour' if colour else ''}.txt", shown(FLEET, width, colour=colour))
 
 
 @pytest.mark.parametrize(
@@ -223,8 +218,8 @@ usual = {"cpu_temp": "48°C", "mem_usage": "512 MB", "gpio_used_count": 3}
 
 @given(st.lists(devices.map(lambda device: replace(device, **usual)), max_size=4), st.integers(20, 200))
 def test_table_is_the_one_that_rich_would_draw(devices: list[Device], width: int) -> None:
-    columns = [column for column in render._ALL_COLUMNS if column.from_width <= width]
-    table = render._layout(columns)
+    columns = [column for column in rendering._ALL_COLUMNS if column.from_width <= width]
+    table = rendering._layout(columns)
     for device in devices:
         cells = [column.cell(device, NOW) for column in columns]
         table.add_row(*[Text(text, style=style, no_wrap=True, overflow="ellipsis") for text, style in cells])

@@ -1,4 +1,4 @@
-"""What people see: facts of the fleet as rich tables. No SQL. All text passes `clean`; none is ever markup."""
+"""The fleet as a table, and a line about all of it."""
 
 from __future__ import annotations
 
@@ -17,11 +17,8 @@ from rich.table import Table
 from rich.text import Text
 
 from rpi_health.device import Device, address
+from rpi_health.render.units import HOT, HOT_CELSIUS, WARM, WARM_CELSIUS, ago, byte_count, counted, heat, number
 from rpi_health.text import clean
-
-#: CPU temperatures in °C from which a device is shown as warm and as hot. A Pi throttles at 80.
-WARM_CELSIUS = 75.0
-HOT_CELSIUS = 80.0
 
 #: What a cell shows: its text, cleaned, and a style, which may be empty.
 _Shown = tuple[str, str]
@@ -30,7 +27,6 @@ _MISSING: _Shown = ("–", "dim")
 _LONGEST_TEXT = 200
 #: Of what should have been a number: longer text would take the place of what was understood.
 _LONGEST_READING = 10
-_HOT, _WARM = "bold red", "yellow"
 _DISCONNECTED = frozenset({"disconnected", "down", "off", "offline"})
 
 
@@ -65,34 +61,14 @@ def _layout(columns: Sequence[_Column]) -> Table:
 
 def summary(devices: Sequence[Device], now: datetime) -> Text:
     """One line about all of them."""
-    heats = [_heat(device.cpu_temp_celsius) for device in devices if device.cpu_temp_celsius is not None]
-    hot, warm = heats.count(_HOT), heats.count(_WARM)
+    heats = [heat(device.cpu_temp_celsius) for device in devices if device.cpu_temp_celsius is not None]
+    hot, warm = heats.count(HOT), heats.count(WARM)
     heard = [device.last_update for device in devices if device.last_update is not None]
     parts = [Text(f"{len(devices)} device{'' if len(devices) == 1 else 's'}", style="bold")]
-    parts += [Text(f"{hot} hot (≥ {HOT_CELSIUS:.0f} °C)", style=_HOT)] if hot else []
-    parts += [Text(f"{warm} warm (≥ {WARM_CELSIUS:.0f} °C)", style=_WARM)] if warm else []
+    parts += [Text(f"{hot} hot (≥ {HOT_CELSIUS:.0f} °C)", style=HOT)] if hot else []
+    parts += [Text(f"{warm} warm (≥ {WARM_CELSIUS:.0f} °C)", style=WARM)] if warm else []
     parts += [Text(f"last report {ago(max(heard), now)}")] if heard else []
     return Text(" · ").join(parts)
-
-
-def ago(then: datetime, now: datetime) -> str:
-    """How long ago, in the largest unit of which there are two: `12 s ago`, `5 min ago`, `3 h ago`, `2 d ago`."""
-    seconds = max(0, int((now - then).total_seconds()))
-    for limit, size, unit in ((120, 1, "s"), (7200, 60, "min"), (172800, 3600, "h")):
-        if seconds < limit:
-            return f"{seconds // size} {unit} ago"
-    return f"{seconds // 86400} d ago"
-
-
-def byte_count(count: int) -> str:
-    """Bytes in decimal units, with three digits: `102 kB`, `1.50 GB`."""
-    amount = float(count)
-    for unit in ("B", "kB", "MB", "GB", "TB", "PB"):
-        if amount < 999.5 or unit == "PB":
-            digits = 0 if unit == "B" or amount >= 99.95 else 1 if amount >= 9.995 else 2
-            return f"{amount:.{digits}f} {unit}"
-        amount /= 1000
-    raise AssertionError("unreachable")
 
 
 class _Column(NamedTuple):
@@ -151,17 +127,6 @@ def _text(value: str | None, limit: int = _LONGEST_TEXT, style: str = "") -> _Sh
     return (clean(value, limit).rstrip(), style) if value else _MISSING
 
 
-def _number(value: float, unit: str) -> str:
-    # A broken sensor may report anything that is finite.
-    return f"{value:.1f} {unit}" if abs(value) < 1000 else f"{value:.0e} {unit}"
-
-
-def _heat(celsius: float) -> str:
-    """The style of a temperature, judged as it is shown: what reads 80.0 °C is hot."""
-    shown = round(celsius, 1)
-    return _HOT if shown >= HOT_CELSIUS else _WARM if shown >= WARM_CELSIUS else "green"
-
-
 def _last_heard(device: Device, now: datetime) -> _Shown:
     return _MISSING if device.last_update is None else (ago(device.last_update, now), "")
 
@@ -170,16 +135,16 @@ def _temperature(device: Device, _now: datetime) -> _Shown:
     celsius = device.cpu_temp_celsius
     if celsius is None:
         return _text(device.cpu_temp, _LONGEST_READING)
-    return _number(celsius, "°C"), _heat(celsius)
+    return number(celsius, "°C"), heat(celsius)
 
 
 def _cpu(device: Device, _now: datetime) -> _Shown:
-    return _MISSING if device.cpu_percent is None else (_number(device.cpu_percent, "%"), "")
+    return _MISSING if device.cpu_percent is None else (number(device.cpu_percent, "%"), "")
 
 
 def _memory(device: Device, _now: datetime) -> _Shown:
     if device.mem_percent is not None:
-        return _number(device.mem_percent, "%"), ""
+        return number(device.mem_percent, "%"), ""
     if device.mem_used_bytes is not None:
         return byte_count(device.mem_used_bytes), ""
     return _text(device.mem_usage, _LONGEST_READING)
@@ -205,7 +170,7 @@ def _byte_counter(name: str) -> Callable[[Device, datetime], _Shown]:
 def _counter(name: str) -> Callable[[Device, datetime], _Shown]:
     def cell(device: Device, _now: datetime) -> _Shown:
         count = getattr(device, name)
-        return _MISSING if count is None else (f"{count:.3g}" if count > 99_999 else str(count), "")
+        return _MISSING if count is None else (counted(count), "")
 
     return cell
 

@@ -1,0 +1,73 @@
+"""The figures that the history keeps of a device: what they are called, and in which unit. Nouns, no SQL."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+
+class Metric(NamedTuple):
+    """A figure.
+
+    Args:
+        name: as on the command line.
+        column: of `device_history`; carries the unit, as the keys of JSON do.
+        title: as in a heading.
+        unit: `°C`, `%`, `B`, or nothing for what is counted.
+    """
+
+    name: str
+    column: str
+    title: str
+    unit: str
+
+
+METRICS = (
+    Metric("temp", "cpu_temp_celsius", "Temp", "°C"),
+    Metric("cpu", "cpu_percent", "CPU", "%"),
+    Metric("mem", "mem_used_bytes", "Memory", "B"),
+    Metric("mem-percent", "mem_percent", "Memory", "%"),
+    Metric("sent", "net_bytes_sent", "Sent", "B"),
+    Metric("received", "net_bytes_recv", "Received", "B"),
+    Metric("gpio", "gpio_used_count", "GPIO", ""),
+    Metric("usb", "usb_devices_count", "USB", ""),
+)
+#: What is shown unless something else is asked for.
+USUAL = METRICS[:4]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one report says.
+
+    Args:
+        at: when the device made it; aware, UTC.
+        values: of the metrics that were asked for, in their order; None where it does not say.
+    """
+
+    at: datetime
+    values: tuple[float | None, ...]
+
+
+class Range(NamedTuple):
+    """The least, the mean and the greatest of some values."""
+
+    least: float
+    mean: float
+    most: float
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """What the reports of a span of time say.
+
+    Args:
+        start: of the span; aware, UTC.
+        reports: how many.
+        ranges: of the metrics that were asked for, in their order; None where no report has a value.
+    """
+
+    start: datetime
+    reports: int
+    ranges: tuple[Range | None, ...]
