@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rpi_health.config import Config
     from rpi_health.consumer import Consumer
     from rpi_health.delivery import Letter
-    from rpi_health.device import Device
+    from rpi_health.device import Device, Selection
     from rpi_health.metric import Bucket, Metric, Reading
 
 _SPAN_S = 2400  # of a sparkline: 36 of them fit beside the figures
@@ -124,8 +124,8 @@ def check_database(config: Config) -> None:
     schema.check(config.database_url)
 
 
-def devices(config: Config) -> list[Device]:
-    """The fleet, the device heard of last first.
+def devices(config: Config, selection: Selection) -> tuple[list[Device], int]:
+    """The devices of a selection, and how many there are in all.
 
     Raises:
         DatabaseError: the database cannot be read.
@@ -134,7 +134,9 @@ def devices(config: Config) -> list[Device]:
     from rpi_health import fleet
 
     with _reading(config) as engine:
-        return fleet.devices(engine)
+        found = fleet.devices(engine, selection)
+        is_all = selection.ids is None and selection.limit is None
+        return found, len(found) if is_all else fleet.count(engine)
 
 
 def device(config: Config, raspberry_id: str, now: datetime) -> tuple[Device, list[Bucket]]:

@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Union
+from typing import Any, NamedTuple, Union
 
 _IPAddress = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
 #: What the address of an interface is called, where it is one of several values.
@@ -44,6 +44,31 @@ class Device:
     first_seen: datetime | None
     reported_at: datetime | None
     last_update: datetime | None
+
+
+#: What a table of the fleet can show, in the order in which a wider terminal shows more of it.
+STATUS_COLUMNS = (
+    *("id", "heard", "temp", "cpu", "mem", "wifi", "address"),
+    *("sent", "received", "usb", "gpio", "warnings"),
+)
+#: What devices can be sorted by.
+SORTS = ("heard", "id", "temp", "cpu", "mem")
+
+
+class Selection(NamedTuple):
+    """Which devices, and in which order.
+
+    Args:
+        ids: a pattern of their ids, in which `*` stands for any text and `?` for one character; None: all.
+        sort: one of `SORTS`; where there is no value, a device comes last.
+        reverse: the other way round.
+        limit: at most so many; None: all.
+    """
+
+    ids: str | None = None
+    sort: str = "heard"
+    reverse: bool = False
+    limit: int | None = None
 
 
 def address(net_ifaces: Any) -> str | None:

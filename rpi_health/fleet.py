@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
+from typing import Any
 
 import sqlalchemy as sa
 
 from rpi_health.database_errors import translated
-from rpi_health.device import Device
+from rpi_health.device import Device, Selection
 from rpi_health.errors import UnknownDevice
 from rpi_health.models import DeviceStatus
 from rpi_health.text import clean
@@ -18,16 +19,55 @@ _LENGTHS = 2
 _COLUMNS = [DeviceStatus.__table__.c[name] for name in Device.__dataclass_fields__]
 
 
-def devices(engine: sa.Engine) -> list[Device]:
-    """All devices, the one heard of last first.
+# The greatest value first, but for ids.
+_SORTS: dict[str, tuple[Any, ...]] = {
+    "heard": (DeviceStatus.last_update,),
+    "id": (),
+    "temp": (DeviceStatus.cpu_temp_celsius,),
+    "cpu": (DeviceStatus.cpu_percent,),
+    "mem": (DeviceStatus.mem_percent, DeviceStatus.mem_used_bytes),
+}
+
+
+def devices(engine: sa.Engine, selection: Selection) -> list[Device]:
+    """The devices of a selection.
 
     Raises:
         DatabaseError: the database cannot be read.
     """
-    last_update = DeviceStatus.last_update
-    query = sa.select(*_COLUMNS).order_by(last_update.is_(None), last_update.desc(), DeviceStatus.raspberry_id)
+    query = sa.select(*_COLUMNS).where(*_matching(engine, selection.ids)).order_by(*_order(selection))
     with translated(engine.url), engine.connect() as connection:
-        return [Device(*row) for row in connection.execute(query)]
+        return [Device(*row) for row in connection.execute(query.limit(selection.limit))]
+
+
+def count(engine: sa.Engine) -> int:
+    """How many devices there are.
+
+    Raises:
+        DatabaseError: the database cannot be read.
+    """
+    with translated(engine.url), engine.connect() as connection:
+        return connection.scalar(sa.select(sa.func.count()).select_from(DeviceStatus)) or 0
+
+
+def _order(selection: Selection) -> list[Any]:
+    order: list[Any] = []
+    for column in _SORTS[selection.sort]:
+        order += [column.is_(None), column.asc() if selection.reverse else column.desc()]
+    by_id = DeviceStatus.raspberry_id
+    is_backwards = selection.reverse and selection.sort == "id"
+    return [*order, by_id.desc() if is_backwards else by_id.asc()]
+
+
+def _matching(engine: sa.Engine, pattern: str | None) -> list[sa.ColumnElement[bool]]:
+    if pattern is None:
+        return []
+    ids = DeviceStatus.raspberry_id
+    if engine.dialect.name == "sqlite":  # whose LIKE takes A for a
+        return [ids.op("GLOB", is_comparison=True)(pattern.replace("[", "[[]"))]
+    for special in "!%_":
+        pattern = pattern.replace(special, "!" + special)
+    return [ids.like(pattern.replace("*", "%").replace("?", "_"), escape="!")]
 
 
 def device(engine: sa.Engine, raspberry_id: str) -> Device:

@@ -11,10 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from rpi_health.text import is_plain
+from rpi_health.text import clean, is_plain
 
 # Outside of its texts, JSON is plain ASCII: what is none stands in a text, and may be escaped.
 _NOT_PLAIN = re.compile("[^ -~]")
+_FORMULA = tuple("=+-@\t\r")
 
 
 def json_array(objects: Iterable[Mapping[str, Any]]) -> str:
@@ -31,12 +32,23 @@ def json_object(value: Mapping[str, Any]) -> str:
 
 
 def csv_lines(heading: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """Comma-separated values (RFC 4180) under a heading; instants as in JSON, None as nothing."""
+    """Comma-separated values (RFC 4180) under a heading; None as nothing, all else as in JSON.
+
+    What could act on a terminal is escaped, and text that a spreadsheet would take for a formula begins with a `'`.
+    """
     with io.StringIO() as text:
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(heading)
-        writer.writerows([_instant(each) if isinstance(each, datetime) else each for each in row] for row in rows)
+        writer.writerows([_cell(value) for value in row] for row in rows)
         return text.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, str):
+        return f"'{clean(value)}" if value[:1] in _FORMULA else clean(value)
+    if isinstance(value, (bool, dict, list)):
+        return clean(_ENCODER.encode(value))
+    return _instant(value) if isinstance(value, datetime) else value
 
 
 def _to_json(value: Mapping[str, Any]) -> str:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
 
 import click
 
 from rpi_health.cli import settings
-from rpi_health.cli.output import forgive_encoding, json_array
-
-if TYPE_CHECKING:
-    from rpi_health.device import Device
+from rpi_health.cli.output import csv_lines, forgive_encoding, json_array
+from rpi_health.device import SORTS, STATUS_COLUMNS, Device, Selection
 
 _EMPTY = """\
 No device has reported yet. Next:
@@ -33,26 +30,53 @@ def _uncollected() -> Iterator[None]:
         gc.enable()
 
 
+def _columns(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> list[str] | None:
+    if value is None:
+        return None
+    names = [name.strip() for name in value.split(",")]
+    unknown = next((name for name in names if name not in STATUS_COLUMNS), None)
+    if unknown is not None:
+        raise click.BadParameter(f"{unknown!r} is none of {', '.join(STATUS_COLUMNS)}.")
+    return names
+
+
 @click.command("status")
-@click.option("--json", "as_json", is_flag=True, help="One JSON array: units in the keys, times in UTC.")
+@click.option("--id", "ids", metavar="GLOB", help="Only devices with such an id: * is any text, ? any character.")
+@click.option("--sort", type=click.Choice(SORTS), default="heard", show_default=True, help="The greatest value first.")
+@click.option("--reverse", is_flag=True, help="The other way round.")
+@click.option("--limit", metavar="N", type=click.IntRange(1), help="At most N devices.")
+@click.option("--columns", "names", metavar="NAME,…", callback=_columns, help=f"Of {', '.join(STATUS_COLUMNS)}.")
+@click.option("--json", "form", flag_value="json", help="One JSON array: units in the keys, times in UTC.")
+@click.option("--csv", "form", flag_value="csv", help="Comma-separated values, under the same names.")
 @settings.setting_options
 @click.pass_context
 @_uncollected()
-def command(ctx: click.Context, as_json: bool) -> None:
+def command(
+    ctx: click.Context,
+    ids: str | None,
+    sort: str,
+    reverse: bool,
+    limit: int | None,
+    names: list[str] | None,
+    form: str | None,
+) -> None:
     """Show the fleet, the device heard of last first."""
     config = settings.load(ctx)
     from rpi_health import app
 
-    devices = app.devices(config)
-    if as_json:
+    devices, total = app.devices(config, Selection(ids, sort, reverse, limit))
+    if form == "json":
         click.echo(json_array(map(vars, devices)))  # the fields as they are: asdict would copy each value
-    elif devices:
-        _show(devices)
+    elif form == "csv":
+        fields = list(Device.__dataclass_fields__)
+        click.echo(csv_lines(fields, (list(vars(device).values()) for device in devices)), nl=False)
+    elif total:
+        _show(devices, total, names)
     else:
         click.echo(_EMPTY, err=True)
 
 
-def _show(devices: list[Device]) -> None:
+def _show(devices: list[Device], total: int, names: Sequence[str] | None) -> None:
     from rich.console import Console
 
     from rpi_health import render
@@ -60,6 +84,6 @@ def _show(devices: list[Device]) -> None:
     forgive_encoding()
     now = datetime.now(timezone.utc)
     console = Console()
-    console.print(render.fleet(devices, now, console), crop=False)
+    console.print(render.fleet(devices, now, console, names), crop=False)
     console.print()
-    console.print(render.summary(devices, now))
+    console.print(render.summary(devices, now, total))

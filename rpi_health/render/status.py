@@ -16,7 +16,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from rpi_health.device import Device, address
+from rpi_health.device import STATUS_COLUMNS, Device, address
 from rpi_health.render.units import HOT, HOT_CELSIUS, WARM, WARM_CELSIUS, ago, byte_count, counted, heat, number
 from rpi_health.text import clean
 
@@ -30,7 +30,9 @@ _LONGEST_READING = 10
 _DISCONNECTED = frozenset({"disconnected", "down", "off", "offline"})
 
 
-def fleet(devices: Sequence[Device], now: datetime, console: Console) -> RenderableType:
+def fleet(
+    devices: Sequence[Device], now: datetime, console: Console, names: Sequence[str] | None = None
+) -> RenderableType:
     """The fleet as a table with as many columns as the terminal has room for, in the order given.
 
     Rich lays out a table of one row, and each device's row is written as that one: a table of 10,000 rows takes rich
@@ -40,8 +42,12 @@ def fleet(devices: Sequence[Device], now: datetime, console: Console) -> Rendera
         devices: the rows.
         now: aware; what "12 s ago" counts from.
         console: tells the width.
+        names: the columns to show, of `STATUS_COLUMNS`, however wide that is; None: those that there is room for.
     """
-    columns = [column for column in _ALL_COLUMNS if console.width >= column.from_width]
+    if names is None:
+        columns = [column for column in _ALL_COLUMNS if console.width >= column.from_width]
+    else:
+        columns = [_ALL_COLUMNS[STATUS_COLUMNS.index(name)] for name in names]
     cells = [_Cells(column, devices, now) for column in columns]
     table = _layout(columns)
     table.add_row(*cells)
@@ -59,12 +65,17 @@ def _layout(columns: Sequence[_Column]) -> Table:
     return table
 
 
-def summary(devices: Sequence[Device], now: datetime) -> Text:
-    """One line about all of them."""
+def summary(devices: Sequence[Device], now: datetime, total: int) -> Text:
+    """One line about all of them.
+
+    Args:
+        total: how many devices there are, those that are not shown included.
+    """
     heats = [heat(device.cpu_temp_celsius) for device in devices if device.cpu_temp_celsius is not None]
     hot, warm = heats.count(HOT), heats.count(WARM)
     heard = [device.last_update for device in devices if device.last_update is not None]
-    parts = [Text(f"{len(devices)} device{'' if len(devices) == 1 else 's'}", style="bold")]
+    shown = "" if len(devices) == total else f"{len(devices)} of "
+    parts = [Text(f"{shown}{total} device{'' if total == 1 else 's'}", style="bold")]
     parts += [Text(f"{hot} hot (≥ {HOT_CELSIUS:.0f} °C)", style=HOT)] if hot else []
     parts += [Text(f"{warm} warm (≥ {WARM_CELSIUS:.0f} °C)", style=WARM)] if warm else []
     parts += [Text(f"last report {ago(max(heard), now)}")] if heard else []

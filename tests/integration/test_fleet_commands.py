@@ -21,6 +21,7 @@ from rpi_health.report import Envelope, Report
 from rpi_health.store import Store
 from tests.command import Terminal
 
+FORMULA = "=cmd|'/C calc'!A1"
 HOSTILE = "\x1b[2J\u202e[red]x\nFORGED"
 
 
@@ -39,7 +40,11 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Path:
     minutes = range(5, 1440, 5)
     reports = [report("raspberry-01", now - timedelta(minutes=m), cpu_percent=float(m % 100)) for m in minutes]
     reports += [report("raspberry-02", now - timedelta(days=40))]
-    reports += [report("evil", now, wifi_status=HOSTILE, net_ifaces=[{"name": HOSTILE}], **{HOSTILE: [HOSTILE]})]
+    reports += [
+        report(
+            "evil", now, wifi_status=HOSTILE, mem_usage=FORMULA, net_ifaces=[{"name": HOSTILE}], **{HOSTILE: [HOSTILE]}
+        )
+    ]
     engine = create_engine(url, writer=True)
     store = Store(engine)
     assert store.write(reports) == []
@@ -137,8 +142,40 @@ def test_time_without_reports_is_said_on_stderr_and_is_no_error(run: Fleet) -> N
     assert len(run["history raspberry-02 --since 41d --csv"].splitlines()) == 2
 
 
+def test_status_can_be_narrowed_sorted_and_cut(run: Fleet) -> None:
+    shown = run["status --id raspberry-* --sort id --reverse --limit 1 --columns id,temp"].splitlines()
+    assert shown[0].split() == ["Device", "Temp"]
+    assert shown[2].split() == ["raspberry-02", "48.0", "°C"]
+    assert shown[-1].startswith("1 of 3 devices · ")
+    assert run["status --id nobody"].splitlines()[-1] == "0 of 3 devices"
+
+
+def test_status_as_csv_has_the_fields_of_json(run: Fleet) -> None:
+    (line,) = csv.DictReader(io.StringIO(run["status --csv --id raspberry-02"]))
+    (device,) = json.loads(run["status --json --id raspberry-02"])
+    assert list(line) == list(device)
+    assert (line["cpu_temp_celsius"], line["interval_s"], line["led_internal_status"]) == ("48.0", "", "false")
+    assert json.loads(line["net_ifaces"]) == device["net_ifaces"]
+    assert line["last_update"] == device["last_update"]
+
+
+def test_text_is_no_formula_for_a_spreadsheet(run: Fleet) -> None:
+    lines = {line["raspberry_id"]: line for line in csv.DictReader(io.StringIO(run["status --csv"]))}
+    assert lines["evil"]["mem_usage"] == "'=cmd|'/C calc'!A1"
+
+
 @pytest.mark.parametrize(
-    "command", ["show evil", "show evil --json", "history evil", "history evil --plot", "history evil --csv"]
+    "command",
+    [
+        "status",
+        "status --csv",
+        "status --json",
+        "show evil",
+        "show evil --json",
+        "history evil",
+        "history evil --plot",
+        "history evil --csv",
+    ],
 )
 def test_nothing_that_a_device_sends_acts_on_a_terminal(run: Fleet, command: str) -> None:
     piped, shown = run[command], run.on_terminal(*command.split(), columns=80, env=run.env)

@@ -11,9 +11,8 @@ from statistics import fmean
 import pytest
 import sqlalchemy as sa
 
-from rpi_health import fleet, history
+from rpi_health import history
 from rpi_health.database import create_engine
-from rpi_health.errors import UnknownDevice
 from rpi_health.metric import METRICS, USUAL, Bucket, Range, Reading
 from rpi_health.payload import decode
 from rpi_health.report import Envelope, Report
@@ -108,12 +107,3 @@ def test_span_without_a_report_is_left_out_and_can_be_filled_in(migrated_url: st
         Bucket(NOON + seconds(120), 0, nothing),
         found[1],
     ]
-
-
-def test_unknown_device_is_told_from_those_that_are_spelled_alike(migrated_url: str, engine: sa.Engine) -> None:
-    write(migrated_url, *[report(NOON, device) for device in ("raspberry-01", "raspberry-02", "greenhouse")])
-    assert fleet.device(engine, "raspberry-01").raspberry_id == "raspberry-01"
-    with pytest.raises(UnknownDevice, match=r"No device raspbery-01 has reported. Did you mean raspberry-01"):
-        fleet.device(engine, "raspbery-01")
-    with pytest.raises(UnknownDevice, match=r"No device \\x1b\[2J has reported. `rpi-health status` lists"):
-        fleet.device(engine, "\x1b[2J")

@@ -14,7 +14,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from rpi_health.device import Device
+from rpi_health.device import STATUS_COLUMNS, Device
 from rpi_health.example import REPORT
 from rpi_health.render import fleet, summary
 from rpi_health.render import status as rendering
@@ -75,7 +75,7 @@ def shown(devices: list[Device], width: int, *, colour: bool = False) -> str:
     console = terminal(width, colour=colour)
     console.print(fleet(devices, NOW, console), crop=False)
     console.print()
-    console.print(summary(devices, NOW))
+    console.print(summary(devices, NOW, len(devices)))
     return printed(console)
 
 
@@ -145,8 +145,26 @@ def test_unknown_values_are_dashes() -> None:
 
 
 def test_summary_counts_devices_by_heat_and_names_the_last_report() -> None:
-    assert str(summary(FLEET, NOW)) == "6 devices · 1 hot (≥ 80 °C) · 1 warm (≥ 75 °C) · last report 12 s ago"
-    assert str(summary([NOTHING], NOW)) == "1 device"
+    assert (
+        str(summary(FLEET, NOW, len(FLEET))) == "6 devices · 1 hot (≥ 80 °C) · 1 warm (≥ 75 °C) · last report 12 s ago"
+    )
+    assert str(summary([NOTHING], NOW, 1)) == "1 device"
+    assert str(summary([], NOW, 7)) == "0 of 7 devices"
+    assert str(summary([EXAMPLE], NOW, 7)).startswith("1 of 7 devices")
+
+
+def test_columns_that_are_asked_for_are_shown_in_that_order_whatever_the_width() -> None:
+    console = terminal(50)
+    console.print(fleet([EXAMPLE], NOW, console, ["temp", "id", "warnings", "received"]), crop=False)
+    assert printed(console).splitlines()[0].split() == ["Temp", "Device", "Warnings", "Received"]
+
+
+def test_each_column_has_a_name() -> None:
+    titles = [column.title for column in rendering._ALL_COLUMNS]
+    assert len(titles) == len(STATUS_COLUMNS)
+    console = terminal(200)
+    console.print(fleet([EXAMPLE], NOW, console, STATUS_COLUMNS), crop=False)
+    assert [title.strip() for title in printed(console).splitlines()[0].split("  ") if title.strip()] == titles
 
 
 # ── What devices send does nothing to the terminal ────────────────────────────────────────────────────────────────────
