@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rpi_health.delivery import Letter
     from rpi_health.device import Device, Selection
     from rpi_health.metric import Bucket, Metric, Reading
+    from rpi_health.store import Retention
 
 _SPAN_S = 2400  # of a sparkline: 36 of them fit beside the figures
 
@@ -133,7 +134,7 @@ def devices(config: Config, selection: Selection) -> tuple[list[Device], int]:
     """
     from rpi_health import fleet
 
-    with _reading(config) as engine:
+    with _opened(config) as engine:
         found = fleet.devices(engine, selection)
         is_all = selection.ids is None and selection.limit is None
         return found, len(found) if is_all else fleet.count(engine)
@@ -149,7 +150,7 @@ def device(config: Config, raspberry_id: str, now: datetime) -> tuple[Device, li
     from rpi_health.metric import USUAL
 
     since = now - timedelta(days=1) + timedelta(seconds=_SPAN_S)
-    with _reading(config) as engine:
+    with _opened(config) as engine:
         found = fleet.device(engine, raspberry_id)
         buckets = history.buckets(engine, raspberry_id, since, now, USUAL, _SPAN_S)
         return found, history.filled(buckets, since, now, _SPAN_S, len(USUAL))
@@ -161,7 +162,7 @@ def readings(
     """What the reports of a device say. See `history.readings`; raises as `device` does."""
     from rpi_health import fleet, history
 
-    with _reading(config) as engine:
+    with _opened(config) as engine:
         fleet.device(engine, raspberry_id)
         return history.readings(engine, raspberry_id, since, until, metrics)
 
@@ -172,17 +173,31 @@ def buckets(
     """The same by spans of time. See `history.buckets`; raises as `device` does."""
     from rpi_health import fleet, history
 
-    with _reading(config) as engine:
+    with _opened(config) as engine:
         fleet.device(engine, raspberry_id)
         return history.buckets(engine, raspberry_id, since, until, metrics, every_s)
 
 
 @contextmanager
-def _reading(config: Config) -> Iterator[Any]:
+def retention(config: Config) -> Iterator[Retention]:
+    """What deletes old reports and devices.
+
+    Raises:
+        DatabaseError: the database cannot be used.
+        SchemaNotCurrent: `rpi-health init-db` must run first.
+    """
+    from rpi_health.store import Retention
+
+    with _opened(config, writer=True) as engine:
+        yield Retention(engine)
+
+
+@contextmanager
+def _opened(config: Config, *, writer: bool = False) -> Iterator[Any]:
     """An engine on tables that are those of this version."""
     from rpi_health import database, schema
 
-    engine = database.create_engine(config.database_url)
+    engine = database.create_engine(config.database_url, writer=writer, must_exist=writer)
     try:
         schema.check(engine)
         yield engine

@@ -80,7 +80,7 @@ def buckets(
 
 def filled(found: Sequence[Bucket], since: datetime, until: datetime, every_s: int, metrics: int) -> list[Bucket]:
     """The same with a bucket for each span from `since` to `until`, those without a report included."""
-    known = {bucket.start: bucket for bucket in found}
+    known = {bucket.at: bucket for bucket in found}
     first, last = (int((at - _EPOCH).total_seconds()) // every_s for at in (since, until))
     starts = (_EPOCH + timedelta(seconds=number * every_s) for number in range(first, last + 1))
     return [known.get(start) or Bucket(start, 0, (None,) * metrics) for start in starts]

@@ -63,11 +63,11 @@ class Bucket:
     """What the reports of a span of time say.
 
     Args:
-        start: of the span; aware, UTC.
+        at: the start of the span; aware, UTC.
         reports: how many.
-        ranges: of the metrics that were asked for, in their order; None where no report has a value.
+        values: of the metrics that were asked for, in their order; None where no report has a value.
     """
 
-    start: datetime
+    at: datetime
     reports: int
-    ranges: tuple[Range | None, ...]
+    values: tuple[Range | None, ...]

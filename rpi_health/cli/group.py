@@ -30,6 +30,8 @@ COMMANDS = {
     "status": "status",
     "show": "show",
     "history": "history",
+    "prune": "prune",
+    "forget": "forget",
 }
 #: From a URL to the end of the line: an unescaped password may hold anything, blanks too.
 _URL = re.compile(r"\S*://.*")

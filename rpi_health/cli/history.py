@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from itertools import chain
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from rpi_health.cli import settings, times
 from rpi_health.cli.output import csv_lines, forgive_encoding, json_array
-from rpi_health.metric import METRICS, USUAL, Bucket, Metric, Reading
+from rpi_health.metric import METRICS, USUAL, Metric
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -20,56 +22,47 @@ if TYPE_CHECKING:
 _CHART_SPANS = 160
 
 
-class _Reports(NamedTuple):
-    """Reports one by one.
+@dataclass(frozen=True)
+class _Found:
+    """What was found in the history.
 
     Args:
-        found: the oldest first.
+        items: readings or buckets, the oldest first.
         metrics: what their values are of.
     """
 
-    found: Sequence[Reading]
+    items: Sequence[Any]
     metrics: Sequence[Metric]
 
-    def of(self, positions: Sequence[int]) -> _Reports:
-        found = [Reading(each.at, tuple(each.values[position] for position in positions)) for each in self.found]
-        return _Reports(found, [self.metrics[position] for position in positions])
+    def without_empty(self: _Kind) -> _Kind:
+        """The same, without the metrics of which there is no value at all."""
+        kept = [n for n in range(len(self.metrics)) if any(item.values[n] is not None for item in self.items)]
+        items = [replace(item, values=tuple(item.values[n] for n in kept)) for item in self.items]
+        return replace(self, items=items, metrics=[self.metrics[n] for n in kept])
 
-    def has(self, position: int) -> bool:
-        return any(each.values[position] is not None for each in self.found)
+
+class _Reports(_Found):
+    """One by one."""
 
     def table(self) -> Table:
         from rpi_health import render
 
-        return render.readings(self.found, self.metrics)
+        return render.readings(self.items, self.metrics)
 
     def heading(self) -> list[str]:
         return ["reported_at", *(metric.column for metric in self.metrics)]
 
     def rows(self) -> Iterator[list[Any]]:
-        return ([each.at, *each.values] for each in self.found)
+        return ([item.at, *item.values] for item in self.items)
 
 
-class _Spans(NamedTuple):
-    """Reports by spans of time. See `_Reports`."""
-
-    found: Sequence[Bucket]
-    metrics: Sequence[Metric]
-
-    def of(self, positions: Sequence[int]) -> _Spans:
-        found = [
-            Bucket(each.start, each.reports, tuple(each.ranges[position] for position in positions))
-            for each in self.found
-        ]
-        return _Spans(found, [self.metrics[position] for position in positions])
-
-    def has(self, position: int) -> bool:
-        return any(each.ranges[position] is not None for each in self.found)
+class _Spans(_Found):
+    """By spans of time."""
 
     def table(self) -> Table:
         from rpi_health import render
 
-        return render.buckets(self.found, self.metrics)
+        return render.buckets(self.items, self.metrics)
 
     def heading(self) -> list[str]:
         kinds = ("min", "mean", "max")
@@ -77,7 +70,10 @@ class _Spans(NamedTuple):
 
     def rows(self) -> Iterator[list[Any]]:
         nothing = (None, None, None)
-        return ([each.start, each.reports, *(v for r in each.ranges for v in r or nothing)] for each in self.found)
+        return ([item.at, item.reports, *chain(*(values or nothing for values in item.values))] for item in self.items)
+
+
+_Kind = TypeVar("_Kind", bound=_Found)
 
 
 @click.command("history")
@@ -132,12 +128,12 @@ def command(
         click.echo(json_array(dict(zip(found.heading(), row)) for row in found.rows()))
     elif form == "csv":
         click.echo(csv_lines(found.heading(), found.rows()), nl=False)
-    elif not found.found:
-        click.echo("No reports from that time. --since 30d looks further back.", err=True)
+    elif not found.without_empty().metrics:
+        click.echo("Nothing of that was reported in that time. --since 30d looks further back.", err=True)
     elif isinstance(found, _Spans) and form == "plot":
         _plot(device, found)
     else:
-        _show(found if names else found.of([n for n in range(len(metrics)) if found.has(n)]))
+        _show(found if names else found.without_empty())
 
 
 def _show(found: _Reports | _Spans) -> None:
@@ -152,7 +148,7 @@ def _plot(device: str, found: _Spans) -> None:
 
     forgive_encoding()
     for position, metric in enumerate(found.metrics):
-        ranges = [(each.start, each.ranges[position]) for each in found.found]
-        points = [(start, values.mean) for start, values in ranges if values is not None]
+        values = [(item.at, item.values[position]) for item in found.items]
+        points = [(at, each.mean) for at, each in values if each is not None]
         if points:
             click.echo(render.chart(device, points, metric, shutil.get_terminal_size().columns))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import IO, TYPE_CHECKING, Any
 
 import click
@@ -13,12 +12,12 @@ from click.core import ParameterSource
 
 from rpi_health import errors, example
 from rpi_health.cli import settings
+from rpi_health.cli.progress import progress_bar
 
 if TYPE_CHECKING:
     from rpi_health.broker import Outcome
     from rpi_health.config import Config
 
-_QUIET_S = 1.0
 _EXAMPLE = "cpu_percent=99.5 or 'cpu_temp=\"81°C\"'"
 
 
@@ -116,28 +115,7 @@ def _publish(config: Config, bodies: Iterable[bytes], total: int, rate: float | 
 
     properties = Properties(content_type="application/json")
     messages = (Outgoing(body, properties) for body in bodies)
-    with _progress_bar(total) as advance:
+    with progress_bar("Publishing", total) as advance:
         started = time.monotonic()
         outcome = app.publish(config, messages, per_second=rate, on_confirmed=advance)
         return outcome, time.monotonic() - started
-
-
-@contextmanager
-def _progress_bar(total: int) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr, if that is a terminal. Gives the function that counts confirmed messages."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    if not console.file.isatty():
-        yield lambda _confirmed: None
-        return
-    started = time.monotonic()
-    with Progress(console=console, transient=True) as progress:
-        task = progress.add_task("Publishing", total=total, visible=False)
-
-        def advance(confirmed: int) -> None:
-            # A bar that only flashes by is noise.
-            progress.update(task, advance=confirmed, visible=time.monotonic() - started > _QUIET_S)
-
-        yield advance

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta, timezone
 
 import click
@@ -28,6 +29,13 @@ def instant(_ctx: click.Context, _parameter: click.Parameter, value: str | None)
     except (ValueError, OverflowError) as error:
         what = "give how long ago, as 24h or 30d, or a time, as 2026-01-31T12:00Z"
         raise click.BadParameter(f"{text!r}: {what}.") from error
+
+
+def age(ctx: click.Context, parameter: click.Parameter, value: str | None) -> datetime:
+    """The same for what is to be deleted: `30` alone would be seconds, and is refused."""
+    if value is not None and re.fullmatch(r"\s*[0-9.]+\s*", value):
+        raise click.BadParameter(f"{value!r} has no unit: give a duration such as 30d or 12h.")
+    return instant(ctx, parameter, value)
 
 
 def span_s(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> int | None:

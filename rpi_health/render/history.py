@@ -37,10 +37,10 @@ def buckets(found: Sequence[Bucket], metrics: Sequence[Metric]) -> Table:
     """A row for each span of time: least/mean/greatest value of each metric, and how many reports."""
     table = _table("From (UTC)", [*(metric.title for metric in metrics), "Reports"])
     table.caption, table.caption_justify = "least/mean/greatest", "left"
-    whole_minutes = all(bucket.start.second == 0 for bucket in found)
+    whole_minutes = all(bucket.at.second == 0 for bucket in found)
     for bucket in found:
-        start = instant(bucket.start)
-        cells = map(_range_cell, bucket.ranges, metrics)
+        start = instant(bucket.at)
+        cells = map(_range_cell, bucket.values, metrics)
         table.add_row(start[: -len(":00")] if whole_minutes else start, *cells, str(bucket.reports))
     return table
 

@@ -76,7 +76,7 @@ def _health(found: Device, day: Sequence[Bucket]) -> Iterator[_Line]:
     }
     for position, metric in enumerate(USUAL):
         value, sent = latest[metric.name]
-        bars = _sparkline([bucket.ranges[position] for bucket in day], metric)
+        bars = _sparkline([bucket.values[position] for bucket in day], metric)
         if value is not None or sent or bars.plain or metric.name in ("temp", "cpu"):
             shown = _figure(value, metric.unit) if value is not None else _text(sent, _LONGEST_READING)
             yield metric.title, Text.assemble(shown, " " * max(0, _LONGEST_READING + 2 - shown.cell_len), bars)

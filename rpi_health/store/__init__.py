@@ -1,5 +1,6 @@
 """All of the SQL writing: a batch of reports becomes rows, in one transaction."""
 
+from rpi_health.store.retention import Retention
 from rpi_health.store.store import Refused, Store
 
-__all__ = ["Refused", "Store"]
+__all__ = ["Refused", "Retention", "Store"]

@@ -137,7 +137,8 @@ def test_plot_has_a_chart_for_each_metric_that_has_values(run: Fleet) -> None:
 def test_time_without_reports_is_said_on_stderr_and_is_no_error(run: Fleet) -> None:
     status, error = run.error_of("history raspberry-02")
     assert status == 0
-    assert error == "No reports from that time. --since 30d looks further back.\n"
+    assert error == "Nothing of that was reported in that time. --since 30d looks further back.\n"
+    assert run.error_of("history raspberry-01 --metric mem-percent --plot") == (status, error)
     assert run["history raspberry-02 --json"] == "[]\n"
     assert len(run["history raspberry-02 --since 41d --csv"].splitlines()) == 2
 

@@ -82,9 +82,9 @@ def test_spans_are_those_that_python_reckons(migrated_url: str, engine: sa.Engin
         start = int(t.timestamp()) // every_s * every_s
         expected.setdefault(datetime.fromtimestamp(start, timezone.utc), []).append(value)
     found = history.buckets(engine, "pi", at[0], at[-1] + seconds(1), TEMP_AND_CPU, every_s)
-    assert [(bucket.start, bucket.reports) for bucket in found] == [(t, len(each)) for t, each in expected.items()]
+    assert [(bucket.at, bucket.reports) for bucket in found] == [(t, len(each)) for t, each in expected.items()]
     for bucket, each in zip(found, expected.values()):
-        assert bucket.ranges == (None, Range(min(each), pytest.approx(fmean(each)), max(each)))
+        assert bucket.values == (None, Range(min(each), pytest.approx(fmean(each)), max(each)))
 
 
 def test_span_of_counters_is_reckoned_without_loss(migrated_url: str, engine: sa.Engine) -> None:
@@ -92,14 +92,14 @@ def test_span_of_counters_is_reckoned_without_loss(migrated_url: str, engine: sa
     write(migrated_url, *[report(NOON + seconds(number), net_bytes_sent=each) for number, each in enumerate(sent)])
     (metric,) = [metric for metric in METRICS if metric.name == "sent"]
     (bucket,) = history.buckets(engine, "pi", NOON, NOON + seconds(60), [metric], 60)
-    assert bucket.ranges == (Range(sent[0], pytest.approx(2**53 + 2), sent[1]),)
+    assert bucket.values == (Range(sent[0], pytest.approx(2**53 + 2), sent[1]),)
 
 
 def test_span_without_a_report_is_left_out_and_can_be_filled_in(migrated_url: str, engine: sa.Engine) -> None:
     write(migrated_url, report(NOON), report(NOON + seconds(180)))
     until = NOON + seconds(239)
     found = history.buckets(engine, "pi", NOON, until, USUAL, 60)
-    assert [bucket.start.minute for bucket in found] == [0, 3]
+    assert [bucket.at.minute for bucket in found] == [0, 3]
     nothing = (None,) * len(USUAL)
     assert history.filled(found, NOON, until, 60, len(USUAL)) == [
         found[0],

@@ -17,7 +17,7 @@ import pytest
 
 from rpi_health import __version__, app, errors
 from rpi_health.broker import Outcome, Outgoing
-from rpi_health.cli import main, publish_test
+from rpi_health.cli import main, progress
 from rpi_health.cli.group import COMMANDS
 from rpi_health.database import create_engine
 from rpi_health.example import REPORT
@@ -580,7 +580,7 @@ def test_progress_bar_of_slow_publishing_goes_to_the_terminal(
     run: Run, published: Published, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pretend_terminal(monkeypatch)
-    monkeypatch.setattr(publish_test, "_QUIET_S", -1.0)
+    monkeypatch.setattr(progress, "_QUIET_S", -1.0)
     status, out, err = run("publish-test", "--count", "3")
     assert (status, out) == (0, "")
     assert "Publishing \x1b" in err
@@ -591,12 +591,12 @@ def test_quick_publishing_shows_no_progress_bar(
     run: Run, published: Published, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pretend_terminal(monkeypatch)
-    monkeypatch.setattr(publish_test, "_QUIET_S", 60.0)
+    monkeypatch.setattr(progress, "_QUIET_S", 60.0)
     assert "Publishing" not in run("publish-test", "--count", "3").err
 
 
 def test_progress_bar_is_for_terminals_only(run: Run, published: Published, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(publish_test, "_QUIET_S", -1.0)
+    monkeypatch.setattr(progress, "_QUIET_S", -1.0)
     monkeypatch.setenv("FORCE_COLOR", "1")
     err = run("publish-test", "--count", "3").err
     assert err.startswith("3 of 3 confirmed")

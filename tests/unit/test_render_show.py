@@ -82,7 +82,7 @@ def test_history_looks_as_it_did(width: int) -> None:
 
 
 def test_chart_looks_as_it_did() -> None:
-    points = [(bucket.start, bucket.ranges[0].mean) for bucket in day() if bucket.ranges[0] is not None]
+    points = [(bucket.at, bucket.values[0].mean) for bucket in day() if bucket.values[0] is not None]
     assert_golden("chart_80.txt", render.chart("raspberry-01", points, METRICS[0], 80))
 
 
