@@ -7,11 +7,12 @@ from datetime import datetime, timezone
 import click
 
 from rpi_health.cli import settings
+from rpi_health.cli.completion import device_ids
 from rpi_health.text import clean
 
 
 @click.command("forget")
-@click.argument("device")
+@click.argument("device", shell_complete=device_ids)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @settings.setting_options
 @click.pass_context

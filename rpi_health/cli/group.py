@@ -32,6 +32,7 @@ COMMANDS = {
     "history": "history",
     "prune": "prune",
     "forget": "forget",
+    "completion": "completion",
 }
 #: From a URL to the end of the line: an unescaped password may hold anything, blanks too.
 _URL = re.compile(r"\S*://.*")

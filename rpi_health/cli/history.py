@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from rpi_health.cli import settings, times
+from rpi_health.cli.completion import device_ids
 from rpi_health.cli.output import csv_lines, forgive_encoding, json_array
 from rpi_health.metric import METRICS, USUAL, Metric
 
@@ -77,7 +78,7 @@ _Kind = TypeVar("_Kind", bound=_Found)
 
 
 @click.command("history")
-@click.argument("device")
+@click.argument("device", shell_complete=device_ids)
 @click.option(
     "--since", metavar="TIME", callback=times.instant, default="24h", show_default=True, help="A time, or how long ago."
 )

@@ -37,12 +37,13 @@ def _option(setting: Setting) -> Callable[[_Command], _Command]:
 
 def _remember(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:
     if value is not None and parameter.name is not None:
-        _given(ctx)[parameter.name] = value
+        given(ctx)[parameter.name] = value
 
 
-def _given(ctx: click.Context) -> dict[str, Any]:
-    given: dict[str, Any] = ctx.find_root().meta.setdefault(_GIVEN, {})
-    return given
+def given(ctx: click.Context) -> dict[str, Any]:
+    """The settings that the command line gives, by name, as far as it was read."""
+    found: dict[str, Any] = ctx.find_root().meta.setdefault(_GIVEN, {})
+    return found
 
 
 def load(ctx: click.Context) -> Config:
@@ -53,7 +54,7 @@ def load(ctx: click.Context) -> Config:
     """
     from rpi_health import config, logs
 
-    flags = dict(_given(ctx))
+    flags = dict(given(ctx))
     settings = config.read(flags, config_file=flags.pop(CONFIG_FILE.name, None))
     ctx.find_root().meta[_REDACTOR] = logs.redactor(settings.secrets)
     logs.setup(settings.log_level, settings.log_format, settings.secrets)

@@ -7,11 +7,12 @@ from datetime import datetime, timezone
 import click
 
 from rpi_health.cli import settings
+from rpi_health.cli.completion import device_ids
 from rpi_health.cli.output import forgive_encoding, json_object
 
 
 @click.command("show")
-@click.argument("device")
+@click.argument("device", shell_complete=device_ids)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, as in `status --json`.")
 @settings.setting_options
 @click.pass_context
