@@ -14,6 +14,7 @@ RUNTIME = {
     "click",
     "pika",
     "platformdirs",
+    "plotext",
     "pydantic",
     "python-json-logger",
     "rich",
