@@ -132,7 +132,7 @@ def command(
     elif not found.without_empty().metrics:
         click.echo("Nothing of that was reported in that time. --since 30d looks further back.", err=True)
     elif isinstance(found, _Spans) and form == "plot":
-        _plot(device, found)
+        _plot(device, found, since, until)
     else:
         _show(found if names else found.without_empty())
 
@@ -144,12 +144,13 @@ def _show(found: _Reports | _Spans) -> None:
     Console(highlight=False).print(found.table())
 
 
-def _plot(device: str, found: _Spans) -> None:
+def _plot(device: str, found: _Spans, since: datetime, until: datetime) -> None:
     from rpi_health import render
 
     forgive_encoding()
+    width = shutil.get_terminal_size().columns
     for position, metric in enumerate(found.metrics):
         values = [(item.at, item.values[position]) for item in found.items]
         points = [(at, each.mean) for at, each in values if each is not None]
         if points:
-            click.echo(render.chart(device, points, metric, shutil.get_terminal_size().columns))
+            click.echo(render.chart(device, points, metric, since, until, width))

@@ -65,12 +65,20 @@ def _range_cell(values: Range | None, metric: Metric) -> Text:
     return Text(figures(values, metric.unit, "/"), style=heat(values.most) if metric.unit == "°C" else "")
 
 
-def chart(device: str, points: Sequence[tuple[datetime, float]], metric: Metric, width: int) -> str:
+def chart(
+    device: str,
+    points: Sequence[tuple[datetime, float]],
+    metric: Metric,
+    since: datetime,
+    until: datetime,
+    width: int,
+) -> str:
     """A metric over time, as lines of text without colours. Where reports are missing, so is the line.
 
     Args:
         device: for the title.
         points: the oldest first; at least one.
+        since, until: where the axis of time begins and ends.
         width: of the terminal, in characters.
     """
     import plotext
@@ -81,9 +89,10 @@ def chart(device: str, points: Sequence[tuple[datetime, float]], metric: Metric,
     plotext.plot_size(max(width, _LEAST_CHART_COLUMNS), _CHART_ROWS)
     for part in _unbroken(points):
         plotext.plot([at.timestamp() for at, _ in part], [value / scale for _, value in part], marker="braille")
-    first, last = points[0][0], points[-1][0]
-    ticks = [first + (last - first) * share for share in (0, 0.25, 0.5, 0.75, 1)] if last > first else [first]
-    plotext.xticks([at.timestamp() for at in ticks], [_tick(at, last - first) for at in ticks])
+    since = min(since, points[0][0])  # a span may begin before
+    ticks = [since + (until - since) * share for share in (0, 0.25, 0.5, 0.75, 1)]
+    plotext.xlim(since.timestamp(), until.timestamp())
+    plotext.xticks([at.timestamp() for at in ticks], [_tick(at, until - since) for at in ticks])
     plotext.title(f"{clean(device, 60)}: {metric.title}{f' in {unit}' if unit else ''}")
     plotext.xlabel("UTC")
     return "\n".join(line.rstrip() for line in str(plotext.uncolorize(plotext.build())).splitlines())

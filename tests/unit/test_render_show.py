@@ -19,7 +19,8 @@ from rpi_health import render
 from rpi_health.device import Device, interfaces
 from rpi_health.metric import METRICS, USUAL, Bucket, Range, Reading
 from rpi_health.render.units import figures
-from tests.unit.goldens import assert_golden
+from tests.pages import ROOT
+from tests.unit.goldens import GOLDEN, assert_golden
 from tests.unit.test_render import EXAMPLE, FLEET, NOTHING, NOW
 
 #: Unicode's categories of what acts on a terminal, or on the reader, without a glyph of its own.
@@ -81,9 +82,16 @@ def test_history_looks_as_it_did(width: int) -> None:
     assert_golden(f"history_{width}.txt", shown(render.readings(readings, USUAL), width) + "\n" + spans)
 
 
+def test_pictures_in_the_documentation_are_these() -> None:
+    page = (ROOT / "docs" / "fleet.md").read_text(encoding="utf-8")
+    assert (GOLDEN / "chart_80.txt").read_text(encoding="utf-8") in page
+    (bars,) = [line for line in (GOLDEN / "show_80.txt").read_text(encoding="utf-8").splitlines() if "Temp " in line]
+    assert f"{bars}\n" in page
+
+
 def test_chart_looks_as_it_did() -> None:
     points = [(bucket.at, bucket.values[0].mean) for bucket in day() if bucket.values[0] is not None]
-    assert_golden("chart_80.txt", render.chart("raspberry-01", points, METRICS[0], 80))
+    assert_golden("chart_80.txt", render.chart("raspberry-01", points, METRICS[0], NOW - timedelta(days=1), NOW, 80))
 
 
 # ── What it says ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -145,12 +153,22 @@ def test_chart_has_no_line_over_a_gap() -> None:
     metric, step = METRICS[0], timedelta(minutes=1)
     early = [(NOW + n * step, 10.0) for n in range(100)]
     late = [(NOW + n * step, 20.0) for n in range(300, 400)]
-    rows = render.chart("pi", early + late, metric, 80).splitlines()
-    drawn = [[column for column, char in enumerate(row[5:79]) if "\u2801" <= char <= "\u28ff"] for row in rows]
-    columns = {column for row in drawn for column in row}
+    rows = render.chart("pi", early + late, metric, NOW, NOW + 400 * step, 80).splitlines()
+    columns = drawn(rows)
     assert not columns & set(range(25, 50))
     assert columns & set(range(15))
     assert columns & set(range(60, 74))
+
+
+def drawn(rows: list[str]) -> set[int]:
+    """The columns in which a chart has a part of its line."""
+    return {column for row in rows for column, char in enumerate(row[5:79]) if "\u2801" <= char <= "\u28ff"}
+
+
+def test_chart_shows_that_a_device_has_gone_silent() -> None:
+    points = [(NOW + n * timedelta(minutes=1), 10.0 + n % 3) for n in range(100)]
+    rows = render.chart("pi", points, METRICS[0], NOW, NOW + timedelta(minutes=400), 80).splitlines()
+    assert max(drawn(rows)) < 74 / 3
 
 
 @pytest.mark.parametrize(
