@@ -12,7 +12,7 @@ import socket
 import sqlite3
 import threading
 import time
-from typing import Any
+from typing import Any, Callable
 from urllib.parse import unquote, urlsplit
 
 import sqlalchemy as sa
@@ -292,9 +292,7 @@ class _LazySessionmaker(orm.sessionmaker[orm.Session]):
 
     def __call__(self, **options: Any) -> orm.Session:
         if "bind" not in options and not self._is_bound():
-            from rpi_health import config
-
-            self.bind_once(config.load().database_url)
+            self._bind(_configured_url)
         return super().__call__(**options)
 
     def _is_bound(self) -> bool:
@@ -302,9 +300,18 @@ class _LazySessionmaker(orm.sessionmaker[orm.Session]):
 
     def bind_once(self, url: str) -> None:
         """Bind to this database, unless it is bound already."""
+        self._bind(lambda: url)
+
+    def _bind(self, url: Callable[[], str]) -> None:
         with self._lock:
             if not self._is_bound():
-                self.configure(bind=create_engine(url))
+                self.configure(bind=create_engine(url()))
+
+
+def _configured_url() -> str:
+    from rpi_health import config
+
+    return config.load().database_url
 
 
 #: Sessions on the configured database: `with SessionLocal() as session: …`. Its own engine may be given with

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
@@ -457,6 +458,7 @@ def test_sessions_of_many_threads_share_one_engine(
 
     def load() -> Config:
         loads.append(1)
+        time.sleep(0.1)  # long enough for all to have looked
         return Config()
 
     def bind(_number: int) -> object:
