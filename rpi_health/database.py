@@ -29,7 +29,6 @@ _RIGHT = "give sqlite:///FILE, postgresql://USER:PASSWORD@HOST/DATABASE or mysql
 _BACKENDS = ("sqlite", "postgresql", "mysql", "mariadb")
 _DRIVERS = {
     "postgresql": "postgresql+psycopg",
-    "postgres": "postgresql+psycopg",
     "mysql": "mysql+pymysql",
     "mariadb": "mysql+pymysql",
 }
@@ -84,7 +83,7 @@ def parse_url(url: str | sa.URL) -> sa.URL:
         raise errors.ConfigurationError(f"{_URL} is SQLite in memory, but {reason}: give a file, as sqlite:///FILE")
     parsed = parsed.set(drivername=_DRIVERS.get(parsed.drivername, parsed.drivername))
     if parsed.get_backend_name() not in _BACKENDS:
-        raise errors.ConfigurationError(_unusable(parsed))
+        raise errors.ConfigurationError(f"{_URL} is {parsed.drivername}://, which is none of its databases: {_RIGHT}")
     options = _OPTIONS.get(parsed.drivername)
     if options is None:
         reason = f"is {parsed.drivername}://, a driver that rpi-health does not work with"
@@ -103,7 +102,7 @@ def create_engine(url: str | sa.URL, *, writer: bool = False, must_exist: bool =
     """Make an engine. No connection is opened yet, and no folder or file is made.
 
     Args:
-        url: `postgresql://`, `postgres://`, `mysql://` and `mariadb://` get a driver; one that is named stays.
+        url: `postgresql://`, `mysql://` and `mariadb://` get a driver; one that is named stays.
         writer: whether its transactions write. On SQLite they then start with BEGIN IMMEDIATE, and raise a
             `DatabaseError` where the file was deleted or replaced since the connection was opened.
         must_exist: whether a writer's connection to an SQLite file that is missing raises `DatabaseMisconfigured`,

@@ -44,7 +44,6 @@ def engine(database_url: str) -> Iterator[sa.Engine]:
     ("given", "driver"),
     [
         ("postgresql://host/fleet", "postgresql+psycopg"),
-        ("postgres://host/fleet", "postgresql+psycopg"),
         ("mysql://host/fleet", "mysql+pymysql"),
         ("mariadb://host/fleet", "mysql+pymysql"),
         ("mariadb+pymysql://host/fleet", "mariadb+pymysql"),
@@ -71,6 +70,7 @@ def test_option_of_the_url_is_stronger_than_the_default() -> None:
         "fleet.db",
         f"postgresql://pi:{PASSWORD}@host:port/fleet",
         f"oracle://pi:{PASSWORD}@host/fleet",
+        f"postgres://pi:{PASSWORD}@host/fleet",
         f"postgresql+nonsense://pi:{PASSWORD}@host/fleet",
         f"postgresql+psycopg2://pi:{PASSWORD}@host/fleet",
         f"mysql://pi:{PASSWORD}@host/fleet?connect_timeout=soon",
