@@ -152,7 +152,7 @@ def device(config: Config, raspberry_id: str, now: datetime) -> tuple[Device, li
     since = now - timedelta(days=1) + timedelta(seconds=_SPAN_S)
     with _opened(config) as engine:
         found = fleet.device(engine, raspberry_id)
-        buckets = history.buckets(engine, raspberry_id, since, now, USUAL, _SPAN_S)
+        buckets = history.buckets(engine, found.raspberry_id, since, now, USUAL, _SPAN_S)
         return found, history.filled(buckets, since, now, _SPAN_S, len(USUAL))
 
 
@@ -163,8 +163,8 @@ def readings(
     from rpi_health import fleet, history
 
     with _opened(config) as engine:
-        fleet.device(engine, raspberry_id)
-        return history.readings(engine, raspberry_id, since, until, metrics)
+        found = fleet.device(engine, raspberry_id)
+        return history.readings(engine, found.raspberry_id, since, until, metrics)
 
 
 def buckets(
@@ -174,8 +174,8 @@ def buckets(
     from rpi_health import fleet, history
 
     with _opened(config) as engine:
-        fleet.device(engine, raspberry_id)
-        return history.buckets(engine, raspberry_id, since, until, metrics, every_s)
+        found = fleet.device(engine, raspberry_id)
+        return history.buckets(engine, found.raspberry_id, since, until, metrics, every_s)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from typing import Any
 
 import sqlalchemy as sa
@@ -71,12 +72,13 @@ def _matching(engine: sa.Engine, pattern: str | None) -> list[sa.ColumnElement[b
 
 
 def device(engine: sa.Engine, raspberry_id: str) -> Device:
-    """One device.
+    """One device, by its id as people type it: blanks around it do not count, and `é` may be two characters.
 
     Raises:
         UnknownDevice: it never reported. The message names ids that are spelled much like this one.
         DatabaseError: the database cannot be read.
     """
+    raspberry_id = unicodedata.normalize("NFC", raspberry_id.strip())
     query = sa.select(*_COLUMNS).where(DeviceStatus.raspberry_id == raspberry_id)
     with translated(engine.url), engine.connect() as connection:
         row = connection.execute(query).one_or_none()

@@ -26,6 +26,7 @@ FLEET = {
     "a%b_c!d": {"cpu_temp": "50°C", "cpu_percent": 7.5, "mem_usage": "512 MB"},
     "[pi]*": {},
 }
+ACCENTED = "k\u00fcche"
 
 
 @pytest.fixture
@@ -101,6 +102,17 @@ def test_limit_takes_the_first_of_the_order(engine: sa.Engine, sort: str) -> Non
 )
 def test_pattern_means_the_same_on_each_database(engine: sa.Engine, pattern: str, expected: set[str]) -> None:
     assert set(ids(engine, ids=pattern)) == expected
+
+
+def test_id_is_found_as_people_type_it(engine: sa.Engine, migrated_url: str) -> None:
+    writing = create_engine(migrated_url, writer=True)
+    store = Store(writing)
+    body = json.dumps({"id": ACCENTED}).encode()
+    assert store.write([decode(body, Envelope(NOON, body))]) == []
+    store.close()
+    writing.dispose()
+    for typed in (ACCENTED, "ku\u0308che", f" {ACCENTED}\n"):
+        assert fleet.device(engine, typed).raspberry_id == ACCENTED
 
 
 def test_all_are_counted(engine: sa.Engine) -> None:
