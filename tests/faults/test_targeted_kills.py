@@ -15,7 +15,8 @@ CONSUMERS = 3
 KILLS = 10
 #: How long the table is held before a kill: long enough for every consumer to be caught with a batch in hand.
 HELD_S = 0.4
-SMALL = {"batch_size": "100", "prefetch": "500"}
+# So that the messages last until the last kill.
+SMALL = {"batch_size": "25", "prefetch": "125"}
 
 
 def test_consumers_killed_within_their_transactions_lose_nothing(trial: Trial) -> None:
@@ -23,6 +24,7 @@ def test_consumers_killed_within_their_transactions_lose_nothing(trial: Trial) -
     consumers = [trial.consume(**SMALL) for _ in range(CONSUMERS)]
     for _ in range(KILLS):
         stored = count_rows(trial.url, DeviceHistory)
+        assert stored < len(trial.traffic.reports), "the consumers were done before the last kill"
         wait_until(lambda before=stored: count_rows(trial.url, DeviceHistory) > before, 15, "progress")
         victim = consumers.pop(0)
         victim.wait_for("consuming")
