@@ -92,6 +92,7 @@ def device(engine: sa.Engine, raspberry_id: str) -> Device:
 
 def _ids_of_like_length(connection: sa.Connection, length: int) -> list[str]:
     ids = DeviceStatus.raspberry_id
-    near = sa.func.char_length(ids) if connection.dialect.name == "mysql" else sa.func.length(ids)
+    # In characters: LENGTH counts bytes on MySQL and MariaDB, and SQLite has no other.
+    near = sa.func.length(ids) if connection.dialect.name == "sqlite" else sa.func.char_length(ids)
     query = sa.select(ids).where(near.between(length - _LENGTHS, length + _LENGTHS)).limit(_MOST_COMPARED)
     return list(connection.scalars(query))

@@ -61,25 +61,23 @@ class Retention:
         Raises:
             DatabaseError: what was not deleted yet is still there.
         """
-        while True:
-            deleted = self._do(lambda connection: _delete_oldest(connection, device, before))
-            yield deleted
-            if deleted < CHUNK_ROWS:
-                break
-        self._delete(RECEIPTS, _older(RECEIPTS.c.received_at, device, before, RECEIPTS))
+        yield from self._delete_reports(device, before)
+        self._delete(RECEIPTS, _older(RECEIPTS.c.received_at, device, before))
 
     def forget(self, device: str) -> Iterator[int]:
         """Delete all that is known of a device; should it report again, it is a new one.
 
         Yields and raises as `prune` does. The device itself goes last: until then it can be tried again.
         """
-        while True:
-            deleted = self._do(lambda connection: _delete_oldest(connection, device, None))
-            yield deleted
-            if deleted < CHUNK_ROWS:
-                break
+        yield from self._delete_reports(device, None)
         self._delete(RECEIPTS, [RECEIPTS.c.raspberry_id == device])
         self._delete(STATUS, [STATUS.c.raspberry_id == device])
+
+    def _delete_reports(self, device: str, before: datetime | None) -> Iterator[int]:
+        deleted = CHUNK_ROWS
+        while deleted >= CHUNK_ROWS:
+            deleted = self._do(lambda connection: _delete_oldest(connection, device, before))
+            yield deleted
 
     def _delete(self, table: sa.Table, conditions: Sequence[Any]) -> None:
         self._do(lambda connection: connection.execute(sa.delete(table).where(*conditions)))
@@ -96,10 +94,8 @@ class Retention:
             return work(connection)
 
 
-def _older(
-    column: sa.Column[datetime], device: str, before: datetime | None, table: sa.Table = HISTORY
-) -> list[sa.ColumnElement[bool]]:
-    of_device = table.c.raspberry_id == device
+def _older(column: sa.Column[datetime], device: str, before: datetime | None) -> list[sa.ColumnElement[bool]]:
+    of_device = column.table.c.raspberry_id == device
     return [of_device] if before is None else [of_device, column < before]
 
 
