@@ -8,7 +8,6 @@ from typing import Any
 import click
 
 from rpi_health.cli import settings
-from rpi_health.settings import CONFIG_FILE
 
 _SHELLS = ("bash", "zsh", "fish")
 _MOST_IDS = 200
@@ -40,12 +39,10 @@ def device_ids(ctx: click.Context, _parameter: click.Parameter, incomplete: str)
 
 
 def _ids(ctx: click.Context, incomplete: str) -> list[str]:
-    from rpi_health import app, config
+    from rpi_health import app
     from rpi_health.device import Selection
 
     if not _HARMLESS.fullmatch(f"x{incomplete}"):
         return []
-    flags: dict[str, Any] = dict(settings.given(ctx))
-    read = config.read(flags, config_file=flags.pop(CONFIG_FILE.name, None))
-    found, _ = app.devices(read, Selection(ids=f"{incomplete}*", sort="id", limit=_MOST_IDS))
+    found, _ = app.devices(settings.read(ctx), Selection(ids=f"{incomplete}*", sort="id", limit=_MOST_IDS))
     return [device.raspberry_id for device in found if _HARMLESS.fullmatch(device.raspberry_id)]

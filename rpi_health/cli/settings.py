@@ -37,25 +37,31 @@ def _option(setting: Setting) -> Callable[[_Command], _Command]:
 
 def _remember(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:
     if value is not None and parameter.name is not None:
-        given(ctx)[parameter.name] = value
+        _given(ctx)[parameter.name] = value
 
 
-def given(ctx: click.Context) -> dict[str, Any]:
-    """The settings that the command line gives, by name, as far as it was read."""
-    found: dict[str, Any] = ctx.find_root().meta.setdefault(_GIVEN, {})
-    return found
+def _given(ctx: click.Context) -> dict[str, Any]:
+    given: dict[str, Any] = ctx.find_root().meta.setdefault(_GIVEN, {})
+    return given
 
 
-def load(ctx: click.Context) -> Config:
-    """The settings, with logging set up as they say.
+def read(ctx: click.Context) -> Config:
+    """The settings, and nothing is done with them.
 
     Raises:
         ConfigurationError: a setting is missing or wrong.
     """
+    from rpi_health import config
+
+    flags = dict(_given(ctx))
+    return config.read(flags, config_file=flags.pop(CONFIG_FILE.name, None))
+
+
+def load(ctx: click.Context) -> Config:
+    """The settings, with logging set up as they say. Raises as `read` does."""
     from rpi_health import config, logs
 
-    flags = dict(given(ctx))
-    settings = config.read(flags, config_file=flags.pop(CONFIG_FILE.name, None))
+    settings = read(ctx)
     ctx.find_root().meta[_REDACTOR] = logs.redactor(settings.secrets)
     logs.setup(settings.log_level, settings.log_format, settings.secrets)
     config.log_notices(settings)
