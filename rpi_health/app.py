@@ -140,6 +140,14 @@ def devices(config: Config, selection: Selection) -> tuple[list[Device], int]:
         return found, len(found) if is_all else fleet.count(engine)
 
 
+def find(config: Config, raspberry_id: str) -> Device:
+    """One device. Raises as `device` does."""
+    from rpi_health import fleet
+
+    with _opened(config) as engine:
+        return fleet.device(engine, raspberry_id)
+
+
 def device(config: Config, raspberry_id: str, now: datetime) -> tuple[Device, list[Bucket]]:
     """One device, and its last 24 hours in spans of 40 minutes: the ranges of `metric.USUAL`. Raises as `devices` does.
 

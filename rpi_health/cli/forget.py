@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
-
 import click
 
 from rpi_health.cli import settings
@@ -21,10 +19,10 @@ def command(ctx: click.Context, device: str, yes: bool) -> None:
     config = settings.load(ctx)
     from rpi_health import app
 
-    found, _ = app.device(config, device, datetime.now(timezone.utc))
-    name = clean(found.raspberry_id)
+    raspberry_id = app.find(config, device).raspberry_id
+    name = clean(raspberry_id)
     if not yes:
         click.confirm(f"Delete {name} and all that it has reported?", abort=True, err=True)
     with app.retention(config) as kept:
-        reports = sum(kept.forget(found.raspberry_id))
+        reports = sum(kept.forget(raspberry_id))
     click.echo(f"Deleted {name} and {reports:,} report{'' if reports == 1 else 's'}.")
