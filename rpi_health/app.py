@@ -5,10 +5,14 @@ A room is imported when somebody enters it: who only looks at the fleet does not
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
+
+from rpi_health.version import __version__
 
 if TYPE_CHECKING:
     from rpi_health.broker import Broker, Outcome, Outgoing
@@ -16,7 +20,9 @@ if TYPE_CHECKING:
     from rpi_health.consumer import Consumer
     from rpi_health.delivery import Letter
     from rpi_health.device import Device, Selection
+    from rpi_health.hearing import Rules
     from rpi_health.metric import Bucket, Metric, Reading
+    from rpi_health.presence import Identity, Overview
     from rpi_health.store import Retention
 
 _SPAN_S = 2400  # of a sparkline: 36 of them fit beside the figures
@@ -57,7 +63,7 @@ def make_consumer(
         park_after_s=config.park_after_s,
     )
     connect: Callable[[], Any] = _broker(config).connect
-    store: Any = Store(engine)
+    store: Any = Store(engine, _identity(config))
     publish = _dead_letter_publisher(config)
     if config.failpoints is not None:
         failpoints = Failpoints(parse(config.failpoints))
@@ -71,6 +77,14 @@ def make_consumer(
         limits=limits,
         observe=observe,
     )
+
+
+def _identity(config: Config) -> Identity:
+    """Who this consumer is, to whoever looks at the fleet."""
+    from rpi_health.presence import Identity
+
+    now = datetime.now(timezone.utc)
+    return Identity(os.urandom(8), socket.gethostname()[:255], os.getpid(), __version__, config.queue, now)
 
 
 def bind_sessions(config: Config) -> None:
@@ -125,8 +139,8 @@ def check_database(config: Config) -> None:
     schema.check(config.database_url)
 
 
-def devices(config: Config, selection: Selection) -> tuple[list[Device], int]:
-    """The devices of a selection, and how many there are in all.
+def devices(config: Config, selection: Selection) -> tuple[list[Device], Overview]:
+    """The devices of a selection, and the whole fleet in figures.
 
     Raises:
         DatabaseError: the database cannot be read.
@@ -135,9 +149,13 @@ def devices(config: Config, selection: Selection) -> tuple[list[Device], int]:
     from rpi_health import fleet
 
     with _opened(config) as engine:
-        found = fleet.devices(engine, selection)
-        is_all = selection.ids is None and selection.limit is None
-        return found, len(found) if is_all else fleet.count(engine)
+        return fleet.look(engine, selection, _rules(config))
+
+
+def _rules(config: Config) -> Rules:
+    from rpi_health.hearing import Rules
+
+    return Rules(config.interval_s, config.late_after, config.offline_after)
 
 
 def find(config: Config, raspberry_id: str) -> Device:
@@ -145,7 +163,7 @@ def find(config: Config, raspberry_id: str) -> Device:
     from rpi_health import fleet
 
     with _opened(config) as engine:
-        return fleet.device(engine, raspberry_id)
+        return fleet.device(engine, raspberry_id, _rules(config))
 
 
 def device(config: Config, raspberry_id: str, now: datetime) -> tuple[Device, list[Bucket]]:
@@ -159,7 +177,7 @@ def device(config: Config, raspberry_id: str, now: datetime) -> tuple[Device, li
 
     since = now - timedelta(days=1) + timedelta(seconds=_SPAN_S)
     with _opened(config) as engine:
-        found = fleet.device(engine, raspberry_id)
+        found = fleet.device(engine, raspberry_id, _rules(config))
         buckets = history.buckets(engine, found.raspberry_id, since, now, USUAL, _SPAN_S)
         return found, history.filled(buckets, since, now, _SPAN_S, len(USUAL))
 
@@ -171,7 +189,7 @@ def readings(
     from rpi_health import fleet, history
 
     with _opened(config) as engine:
-        found = fleet.device(engine, raspberry_id)
+        found = fleet.device(engine, raspberry_id, _rules(config))
         return history.readings(engine, found.raspberry_id, since, until, metrics)
 
 
@@ -182,7 +200,7 @@ def buckets(
     from rpi_health import fleet, history
 
     with _opened(config) as engine:
-        found = fleet.device(engine, raspberry_id)
+        found = fleet.device(engine, raspberry_id, _rules(config))
         return history.buckets(engine, found.raspberry_id, since, until, metrics, every_s)
 
 

@@ -116,6 +116,8 @@ _QueueName = Annotated[str, AfterValidator(_queue_name)]
 _Seconds = Annotated[float, BeforeValidator(parse_duration_s), Field(ge=0, le=_LONGEST_S)]
 #: A delay of zero would be a busy loop.
 _Delay = Annotated[float, BeforeValidator(parse_duration_s), Field(ge=0.1, le=_LONGEST_S)]
+#: How many times something else.
+_Factor = Annotated[float, Field(ge=1, le=1000)]
 #: The default of a field whose default depends on another field.
 _DERIVED: Any = None
 
@@ -144,6 +146,9 @@ class Config(BaseModel):
     log_level: Annotated[Literal["debug", "info", "warning", "error"], _Word] = "info"
     log_format: Annotated[Literal["text", "json"], _Word] = "text"
     received_messages_limit: _Count = Field(default=1000, ge=0, le=1_000_000)
+    interval_s: _Delay = 60.0
+    late_after: _Factor = 2.0
+    offline_after: _Factor = Field(default=5.0, validate_default=True)
     startup_timeout_s: _Seconds = 5.0
     park_after_s: _Seconds = 300.0
     drain_timeout_s: _Seconds = 10.0
@@ -179,6 +184,13 @@ class Config(BaseModel):
     @classmethod
     def _default_prefetch(cls, count: object, info: ValidationInfo) -> object:
         return min(2 * info.data.get("batch_size", 500), 2000) if count is None else count
+
+    @field_validator("offline_after")
+    @classmethod
+    def _not_before_late(cls, factor: float, info: ValidationInfo) -> float:
+        if factor < info.data.get("late_after", 1.0):
+            raise ValueError
+        return factor
 
     def origin(self, name: str) -> str:
         """Where the value of the setting of this name came from: a flag, a variable, a file, or `default`."""

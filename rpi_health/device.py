@@ -16,12 +16,13 @@ _ADDRESS_KEYS = ("ip", "ipv4", "address", "addr", "ip_address", "ipv6")
 
 @dataclass(frozen=True)
 class Device:
-    """One row of `device_status`. Instants are aware and in UTC; None is unknown.
+    """One row of `device_status`, and its state (see `hearing.STATES`). Instants are aware, in UTC; None is unknown.
 
     Field names carry the unit where the text as sent does not: `cpu_temp_celsius`, `mem_used_bytes`, `interval_s`.
     """
 
     raspberry_id: str
+    state: str
     wifi_status: str | None
     mem_usage: str | None
     mem_used_bytes: int | None
@@ -48,11 +49,11 @@ class Device:
 
 #: What a table of the fleet can show, in the order in which a wider terminal shows more of it.
 STATUS_COLUMNS = (
-    *("id", "heard", "temp", "cpu", "mem", "wifi", "address"),
+    *("id", "state", "heard", "temp", "cpu", "mem", "address", "wifi"),
     *("sent", "received", "usb", "gpio", "warnings"),
 )
 #: What devices can be sorted by.
-SORTS = ("heard", "id", "temp", "cpu", "mem")
+SORTS = ("state", "heard", "id", "temp", "cpu", "mem")
 
 
 class Selection(NamedTuple):
@@ -60,13 +61,15 @@ class Selection(NamedTuple):
 
     Args:
         ids: a pattern of their ids, in which `*` stands for any text and `?` for one character; None: all.
+        states: only devices in one of these; none: all.
         sort: one of `SORTS`; where there is no value, a device comes last.
         reverse: the other way round.
         limit: at most so many; None: all.
     """
 
     ids: str | None = None
-    sort: str = "heard"
+    states: tuple[str, ...] = ()
+    sort: str = "state"
     reverse: bool = False
     limit: int | None = None
 

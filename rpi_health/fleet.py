@@ -4,24 +4,34 @@ from __future__ import annotations
 
 import difflib
 import unicodedata
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
+from rpi_health import hearing
 from rpi_health.database_errors import translated
 from rpi_health.device import Device, Selection
+from rpi_health.epoch import EpochSeconds
 from rpi_health.errors import UnknownDevice
-from rpi_health.models import DeviceStatus
+from rpi_health.hearing import STATES, Rules
+from rpi_health.models import ConsumerHearing, ConsumerStatus, DeviceStatus
+from rpi_health.presence import Overview, Sighting
 from rpi_health.text import clean
 
 # A wrong id is compared with so many others, whose length differs by so much: half a second's work.
 _MOST_COMPARED = 10_000
 _LENGTHS = 2
-_COLUMNS = [DeviceStatus.__table__.c[name] for name in Device.__dataclass_fields__]
-
+_STATUS: sa.Table = DeviceStatus.__table__  # type: ignore[assignment]
+_COLUMNS = [_STATUS.c[name] for name in Device.__dataclass_fields__ if name != "state"]
+_SIGHTING = [ConsumerStatus.__table__.c[name] for name in Sighting._fields]
+#: Of the spans in which the fleet was being heard, so many of the newest are looked at.
+_SPANS = 16
 
 # The greatest value first, but for ids.
 _SORTS: dict[str, tuple[Any, ...]] = {
+    "state": (DeviceStatus.last_update,),
     "heard": (DeviceStatus.last_update,),
     "id": (),
     "temp": (DeviceStatus.cpu_temp_celsius,),
@@ -30,29 +40,59 @@ _SORTS: dict[str, tuple[Any, ...]] = {
 }
 
 
-def devices(engine: sa.Engine, selection: Selection) -> list[Device]:
-    """The devices of a selection.
-
-    Raises:
-        DatabaseError: the database cannot be read.
-    """
-    query = sa.select(*_COLUMNS).where(*_matching(engine, selection.ids)).order_by(*_order(selection))
-    with translated(engine.url), engine.connect() as connection:
-        return [Device(*row) for row in connection.execute(query.limit(selection.limit))]
-
-
-def count(engine: sa.Engine) -> int:
-    """How many devices there are.
+def look(engine: sa.Engine, selection: Selection, rules: Rules) -> tuple[list[Device], Overview]:
+    """The devices of a selection, and the whole fleet in figures.
 
     Raises:
         DatabaseError: the database cannot be read.
     """
     with translated(engine.url), engine.connect() as connection:
-        return connection.scalar(sa.select(sa.func.count()).select_from(DeviceStatus)) or 0
+        heard_until, rank = _ranked(connection, rules)
+        conditions = _matching(engine, selection.ids)
+        if selection.states:
+            conditions.append(rank.in_([STATES.index(state) for state in selection.states]))
+        query = sa.select(rank, *_COLUMNS).where(*conditions).order_by(*_order(selection, rank))
+        found = [_device(row) for row in connection.execute(query.limit(selection.limit))]
+        return found, Overview(_counts(connection, rank), _sightings(connection), heard_until)
 
 
-def _order(selection: Selection) -> list[Any]:
+def _ranked(connection: sa.Connection, rules: Rules) -> tuple[datetime | None, sa.ColumnElement[int]]:
+    """When the fleet was being heard last, and how much trouble a device is in, as SQL. See `hearing.rank`."""
+    since, until = ConsumerHearing.heard_from, ConsumerHearing.heard_until
+    newest = sa.select(since, until).order_by(since.desc()).limit(_SPANS)
+    spans = [(start, end) for start, end in connection.execute(newest)]
+    last_report = None if spans else connection.scalar(sa.select(sa.func.max(DeviceStatus.last_update)))
+    heard = sa.func.coalesce(EpochSeconds(DeviceStatus.last_update), 0)
+    interval_s = sa.func.coalesce(DeviceStatus.interval_s, rules.interval_s)
+    expression = hearing.rank(heard, interval_s, hearing.hearing(spans, last_report), rules, _case)
+    return max((end for _, end in spans), default=None), expression.label("state_rank")
+
+
+def _case(condition: Any, yes: Any, no: Any) -> sa.Case[Any]:
+    return sa.case((condition, yes), else_=no)
+
+
+def _device(row: Sequence[Any]) -> Device:
+    rank, raspberry_id, *values = row
+    return Device(raspberry_id, STATES[rank], *values)
+
+
+def _counts(connection: sa.Connection, rank: sa.ColumnElement[int]) -> dict[str, int]:
+    ranks = sa.select(rank).subquery()
+    query = sa.select(ranks.c[0], sa.func.count()).group_by(ranks.c[0])
+    found: dict[int, int] = dict(map(tuple, connection.execute(query)))
+    return {state: found.get(number, 0) for number, state in enumerate(STATES)}
+
+
+def _sightings(connection: sa.Connection) -> list[Sighting]:
+    query = sa.select(*_SIGHTING).order_by(ConsumerStatus.updated_at.desc())
+    return [Sighting(*row) for row in connection.execute(query)]
+
+
+def _order(selection: Selection, rank: sa.ColumnElement[int]) -> list[Any]:
     order: list[Any] = []
+    if selection.sort == "state":
+        order.append(rank.asc() if selection.reverse else rank.desc())
     for column in _SORTS[selection.sort]:
         order += [column.is_(None), column.asc() if selection.reverse else column.desc()]
     by_id = DeviceStatus.raspberry_id
@@ -71,7 +111,7 @@ def _matching(engine: sa.Engine, pattern: str | None) -> list[sa.ColumnElement[b
     return [ids.like(pattern.replace("*", "%").replace("?", "_"), escape="!")]
 
 
-def device(engine: sa.Engine, raspberry_id: str) -> Device:
+def device(engine: sa.Engine, raspberry_id: str, rules: Rules) -> Device:
     """One device, by its id as people type it: blanks around it do not count, and `é` may be two characters.
 
     Raises:
@@ -79,11 +119,12 @@ def device(engine: sa.Engine, raspberry_id: str) -> Device:
         DatabaseError: the database cannot be read.
     """
     raspberry_id = unicodedata.normalize("NFC", raspberry_id.strip())
-    query = sa.select(*_COLUMNS).where(DeviceStatus.raspberry_id == raspberry_id)
     with translated(engine.url), engine.connect() as connection:
+        _, rank = _ranked(connection, rules)
+        query = sa.select(rank, *_COLUMNS).where(DeviceStatus.raspberry_id == raspberry_id)
         row = connection.execute(query).one_or_none()
         if row is not None:
-            return Device(*row)
+            return _device(row)
         near = difflib.get_close_matches(raspberry_id, _ids_of_like_length(connection, len(raspberry_id)), n=3)
     shown = ", ".join(clean(each) for each in near)
     cure = f"Did you mean {shown}?" if near else "`rpi-health status` lists those that did."

@@ -7,38 +7,14 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.functions import GenericFunction
 
 from rpi_health.database_errors import translated
+from rpi_health.epoch import EpochSeconds
 from rpi_health.metric import Bucket, Metric, Range, Reading
 from rpi_health.models import DeviceHistory
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _HISTORY: sa.Table = DeviceHistory.__table__  # type: ignore[assignment]
-
-
-class _EpochSeconds(GenericFunction[int]):
-    """Whole seconds from 1970 to an instant, which each database counts in a way of its own."""
-
-    name = "epoch_seconds"
-    type = sa.BigInteger()
-    inherit_cache = True
-
-
-@compiles(_EpochSeconds, "postgresql")
-def _on_postgresql(element: Any, compiler: Any, **options: Any) -> str:
-    return f"CAST(floor(extract(epoch FROM {compiler.process(element.clauses, **options)})) AS BIGINT)"
-
-
-@compiles(_EpochSeconds, "sqlite")
-def _on_sqlite(element: Any, compiler: Any, **options: Any) -> str:
-    return f"CAST(strftime('%s', {compiler.process(element.clauses, **options)}) AS INTEGER)"
-
-
-@compiles(_EpochSeconds, "mysql", "mariadb")
-def _on_mysql(element: Any, compiler: Any, **options: Any) -> str:
-    return f"TIMESTAMPDIFF(SECOND, '1970-01-01', {compiler.process(element.clauses, **options)})"
 
 
 def readings(
@@ -67,7 +43,7 @@ def buckets(
     Args:
         every_s: the length of a span in seconds. Spans begin at its multiples since 1970.
     """
-    second = _EpochSeconds(_HISTORY.c.reported_at)
+    second = EpochSeconds(_HISTORY.c.reported_at)
     start = (second - second % sa.literal_column(str(every_s))).label("start")
     figures = [
         figure(_HISTORY.c[metric.column]) for metric in metrics for figure in (sa.func.min, sa.func.avg, sa.func.max)

@@ -150,3 +150,34 @@ class PoisonNote(Base):
     digest: Mapped[bytes] = mapped_column(Digest, primary_key=True)
     owner: Mapped[bytes] = mapped_column(Token, primary_key=True)
     noted_at: Mapped[datetime] = mapped_column(UTCDateTime())
+
+
+class ConsumerStatus(Base):
+    """One row a running consumer, which it renews every few seconds and takes back when it stops in good order."""
+
+    __tablename__ = "consumer_status"
+    __table_args__ = {**_TABLE_OPTIONS, "sqlite_with_rowid": False}
+
+    token: Mapped[bytes] = mapped_column(Token, primary_key=True)
+    host: Mapped[str] = mapped_column(sa.String(255))
+    pid: Mapped[int] = mapped_column(sa.BigInteger())
+    version: Mapped[str] = mapped_column(sa.String(64))
+    queue: Mapped[str] = mapped_column(sa.String(255))
+    connected: Mapped[bool] = mapped_column(sa.Boolean())
+    #: How many messages wait at the broker; None while that is not known.
+    backlog: Mapped[Optional[int]] = mapped_column(sa.BigInteger())
+    #: Reports stored a second, since the row was renewed before.
+    rate: Mapped[float] = mapped_column(Double)
+    last_commit_at: Mapped[Optional[datetime]] = mapped_column(UTCDateTime())
+    started_at: Mapped[datetime] = mapped_column(UTCDateTime())
+    updated_at: Mapped[datetime] = mapped_column(UTCDateTime())
+
+
+class ConsumerHearing(Base):
+    """One row a span of time in which some consumer heard the fleet without a break; the newest one still grows."""
+
+    __tablename__ = "consumer_hearing"
+    __table_args__ = {**_TABLE_OPTIONS, "sqlite_with_rowid": False}
+
+    heard_from: Mapped[datetime] = mapped_column(UTCDateTime(), primary_key=True)
+    heard_until: Mapped[datetime] = mapped_column(UTCDateTime())

@@ -145,6 +145,25 @@ SETTINGS = (
         field="received_messages_limit",
     ),
     Setting(
+        "interval",
+        "60s",
+        "How often a device reports that does not say so in `interval_s`.",
+        "a duration such as 60, 90s or 5m, from 0.1s to 7d",
+        field="interval_s",
+    ),
+    Setting(
+        "late_after",
+        "2",
+        "Intervals of silence after which a device is late.",
+        "a number from 1 to 1000",
+    ),
+    Setting(
+        "offline_after",
+        "5",
+        "Intervals of silence after which a device is offline.",
+        "a number from 1 to 1000, and not less than late_after",
+    ),
+    Setting(
         "startup_timeout",
         "5s",
         "How long `consume` tries to reach broker and database before it gives up at start.",

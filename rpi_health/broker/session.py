@@ -96,6 +96,21 @@ class Session:
             reason = getattr(getattr(self._channel, "_closing_reason", None), "reply_text", "no reason given")
             raise errors.BrokerUnavailable(f"The broker closed the channel that consumed queue {self._queue}: {reason}")
 
+    @property
+    def waiting(self) -> int:
+        """How many messages waited in the queue when this session began to consume it."""
+        return self._waiting
+
+    def ask_ready(self, answer: Callable[[int], None]) -> None:
+        """Ask how many messages wait; `answer` is called with that from within `process`, when the broker has said."""
+        with self._translated():
+            if self.is_open:
+                # pika's blocking channel has no way to ask without waiting for the answer; the one inside it has.
+                blocking: Any = self._channel
+                blocking._impl.queue_declare(
+                    self._queue, passive=True, callback=lambda frame: answer(int(frame.method.message_count))
+                )
+
     def count_ready(self) -> int:
         """How many messages wait in the queue, besides those that are delivered and unsettled somewhere."""
         with self._translated():

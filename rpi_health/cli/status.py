@@ -12,6 +12,8 @@ import click
 from rpi_health.cli import settings
 from rpi_health.cli.output import csv_lines, forgive_encoding, json_array
 from rpi_health.device import SORTS, STATUS_COLUMNS, Device, Selection
+from rpi_health.hearing import STATES
+from rpi_health.presence import Overview
 
 _EMPTY = """\
 No device has reported yet. Next:
@@ -42,7 +44,8 @@ def _columns(_ctx: click.Context, _parameter: click.Parameter, value: str | None
 
 @click.command("status")
 @click.option("--id", "ids", metavar="GLOB", help="Only devices with such an id: * is any text, ? any character.")
-@click.option("--sort", type=click.Choice(SORTS), default="heard", show_default=True, help="The greatest value first.")
+@click.option("--state", "states", type=click.Choice(STATES), multiple=True, help="Only devices in this state.")
+@click.option("--sort", type=click.Choice(SORTS), default="state", show_default=True, help="The greatest value first.")
 @click.option("--reverse", is_flag=True, help="The other way round.")
 @click.option("--limit", metavar="N", type=click.IntRange(1), help="At most N devices.")
 @click.option("--columns", "names", metavar="NAME,…", callback=_columns, help=f"Of {', '.join(STATUS_COLUMNS)}.")
@@ -54,29 +57,34 @@ def _columns(_ctx: click.Context, _parameter: click.Parameter, value: str | None
 def command(
     ctx: click.Context,
     ids: str | None,
+    states: tuple[str, ...],
     sort: str,
     reverse: bool,
     limit: int | None,
     names: list[str] | None,
     form: str | None,
 ) -> None:
-    """Show the fleet, the device heard of last first."""
+    """Show the fleet, devices with trouble first.
+
+    A device is late when nothing was heard of it for 2 of its intervals, and offline after 5. While no consumer
+    listens, states are as of the last moment when one did.
+    """
     config = settings.load(ctx)
     from rpi_health import app
 
-    devices, total = app.devices(config, Selection(ids, sort, reverse, limit))
+    devices, overview = app.devices(config, Selection(ids, states, sort, reverse, limit))
     if form == "json":
         click.echo(json_array(map(vars, devices)))  # the fields as they are: asdict would copy each value
     elif form == "csv":
         fields = list(Device.__dataclass_fields__)
         click.echo(csv_lines(fields, (list(vars(device).values()) for device in devices)), nl=False)
-    elif total:
-        _show(devices, total, names)
+    elif any(overview.counts.values()):
+        _show(devices, overview, names)
     else:
         click.echo(_EMPTY, err=True)
 
 
-def _show(devices: list[Device], total: int, names: Sequence[str] | None) -> None:
+def _show(devices: list[Device], overview: Overview, names: Sequence[str] | None) -> None:
     from rich.console import Console
 
     from rpi_health import render
@@ -86,4 +94,4 @@ def _show(devices: list[Device], total: int, names: Sequence[str] | None) -> Non
     console = Console()
     console.print(render.fleet(devices, now, console, names), crop=False)
     console.print()
-    console.print(render.summary(devices, now, total))
+    console.print(render.summary(devices, now, overview))

@@ -35,18 +35,21 @@ class Intake:
             self.close()
 
     def close(self) -> None:
-        """Let `take` return nothing once all is taken. For the I/O thread."""
+        """Let `take` return None once all is taken. For the I/O thread."""
         self._waiting.put(None)
 
-    def take(self, limit: int) -> list[Delivery]:
+    def take(self, limit: int, wait_s: float | None = None) -> list[Delivery] | None:
         """Wait for deliveries and return up to `limit` of them, all of one session, in tag order. For the writer.
 
-        Returns: an empty list when the intake was closed and is empty.
+        Returns: None when the intake was closed and is empty; an empty list when nothing came for `wait_s`.
         """
-        first = self._first or self._waiting.get()
+        try:
+            first = self._first or self._waiting.get(timeout=wait_s)
+        except queue.Empty:
+            return []
         self._first = None
         if first is None:
-            return []
+            return None
         batch, size = [first], len(first.body)
         while len(batch) < limit and size < MAX_BATCH_BYTES:
             try:

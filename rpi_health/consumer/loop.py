@@ -12,6 +12,7 @@ from rpi_health import errors
 from rpi_health.consumer.backoff import Backoff
 from rpi_health.consumer.dead_letters import DeadLetters, Publish
 from rpi_health.consumer.intake import Intake
+from rpi_health.consumer.pulse import Counted, Pulse
 from rpi_health.consumer.tally import Tally
 from rpi_health.consumer.writer import Store, Writer
 from rpi_health.delivery import Delivery
@@ -29,11 +30,8 @@ _STALLED_AFTER_S = 60.0
 _LOOKS_STABLE_AFTER_S = 60.0
 
 
-class Session(Protocol):
+class Session(Counted, Protocol):
     """What the loop needs of a session. See `rpi_health.broker.Session`."""
-
-    @property
-    def delivered(self) -> int: ...
 
     @property
     def settled(self) -> int: ...
@@ -131,12 +129,14 @@ class Consumer:
         self._stop = threading.Event()
         self._intake = Intake()
         self.tally = Tally()
+        self._pulse = Pulse()
         self._dead_letters = DeadLetters(publish, self.tally, limits.reconnect_limit_s)
         self._writer = Writer(
             self._intake,
             store,
             self._dead_letters.post,
             self.tally,
+            self._pulse,
             self._stop,
             limits.batch_size,
             limits.database_retry_limit_s,
@@ -227,6 +227,7 @@ class Consumer:
         self._last_delivery_at = time.monotonic()
         self._session = connection.open_session(self._limits.queue, prefetch, self._take)
         self._has_consumed = True
+        self._pulse.opened(self._session)
         self.tally.sessions += 1
         fields = {"event": "consuming", "queue": self._limits.queue, "broker": connection.address}
         log.info("Consuming.", extra=fields)
@@ -279,6 +280,7 @@ class Consumer:
             self._session.wait_for_room(_TICK_S)
             connection.process(0 if self._session.is_full else _TICK_S)
             self._session.check()
+            self._pulse.look()
             if self._limits.until_empty and self._is_drained(connection, self._session):
                 self._stop.set()
             self._check_progress(self._session)
@@ -344,6 +346,7 @@ class Consumer:
         session, self._session = self._session, None
         if session is not None:
             session.abandon()
+            self._pulse.lost()
             self._intake.clear()
             self.tally.settled += session.settled
 

@@ -10,11 +10,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
 from typing import Any, Protocol, TypeVar
 
 from rpi_health import errors
 from rpi_health.consumer.backoff import Backoff
 from rpi_health.consumer.intake import Intake
+from rpi_health.consumer.pulse import Presence, Pulse, Seen
 from rpi_health.consumer.quarantine import GivenUp, Notes, Quarantine
 from rpi_health.consumer.tally import Tally
 from rpi_health.delivery import Delivery, Letter, Settling
@@ -36,7 +38,7 @@ class Refused(Protocol):
     def error(self) -> errors.DataRefused: ...
 
 
-class Store(Notes, Protocol):
+class Store(Notes, Seen, Protocol):
     """What the writer needs of the database. See `rpi_health.store.Store`."""
 
     def write(self, reports: Sequence[Report]) -> Sequence[Refused]: ...
@@ -51,6 +53,7 @@ class Writer:
         intake: where deliveries come from.
         store: where reports go.
         post: takes the letters for the dead-letter queue, and settles them.
+        pulse: how well the queue is heard.
         stopping: set when no more time may be spent on waiting.
         retry_limit_s: the longest delay between two tries.
         observe: called with the payloads of a batch after it was stored, for whoever wants to look at them.
@@ -62,6 +65,7 @@ class Writer:
         store: Store,
         post: Callable[[list[Letter]], None],
         tally: Tally,
+        pulse: Pulse,
         stopping: threading.Event,
         batch_size: int,
         retry_limit_s: float,
@@ -75,6 +79,7 @@ class Writer:
         self._batch_size = batch_size
         self._retry_limit_s = retry_limit_s
         self._observe = observe
+        self._presence = Presence(store, pulse, tally)
         # Twice the longest pause between two tries: by then a live consumer has taken its notes back.
         self._quarantine = Quarantine(store, self._write, post, stopping, confirm_after_s=2 * retry_limit_s)
         self._first_session: Settling | None = None
@@ -86,13 +91,16 @@ class Writer:
     def run(self) -> None:
         """Write batches until the intake is closed and empty."""
         try:
-            while batch := self._intake.take(self._batch_size):
+            while (batch := self._intake.take(self._batch_size, self._presence.wait_s())) is not None:
+                self.busy_since = time.monotonic()
                 # What a lost session delivered comes again; writing it now would be done twice.
-                if batch[0].session.is_open:
-                    self.busy_since = time.monotonic()
+                if batch and batch[0].session.is_open:
                     with contextlib.suppress(GivenUp):
                         self._handle(batch)
-                    self.busy_since = None
+                self._presence.renew()
+                self.busy_since = None
+            if self.trouble is None:
+                self._presence.leave()
         finally:
             self._store.close()
 
@@ -111,6 +119,7 @@ class Writer:
         reports, letters = _judge(batch)
         if reports:
             refused = self._persevere(lambda: self._store.write(list(reports.values())))
+            self._presence.last_commit_at = datetime.now(timezone.utc)
             letters += _refused_letters(batch, reports, refused)
         if self._observe is not None:
             # Only now: a payload shares its lists with the report, and an observer may change what it is given.

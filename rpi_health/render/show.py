@@ -13,7 +13,19 @@ from rich.text import Text
 
 from rpi_health.device import Device, interfaces
 from rpi_health.metric import USUAL, Bucket, Metric, Range
-from rpi_health.render.units import WARM, ago, byte_count, counted, duration, figure, figures, heat, instant
+from rpi_health.render.units import (
+    STATE_SIGNS,
+    STATE_STYLES,
+    WARM,
+    ago,
+    byte_count,
+    counted,
+    duration,
+    figure,
+    figures,
+    heat,
+    instant,
+)
 from rpi_health.text import clean
 
 _BARS = "▁▂▃▄▅▆▇█"
@@ -57,6 +69,7 @@ def _grid(lines: Sequence[_Line]) -> Table:
 
 
 def _heard(found: Device, now: datetime) -> Iterator[_Line]:
+    yield "State", Text(f"{STATE_SIGNS[found.state]} {found.state}", style=STATE_STYLES[found.state])
     heard = found.last_update
     yield "Last heard", _MISSING if heard is None else Text(f"{ago(heard, now)} ({instant(heard)} UTC)")
     if found.reported_at is not None:

@@ -1,4 +1,4 @@
-"""The fleet as a table, and a line about all of it."""
+"""The fleet as a table, with lines about all of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 from rich import box
 from rich.cells import cell_len, set_cell_size
-from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.measure import Measurement
 from rich.segment import Segment, Segments
 from rich.style import Style
@@ -17,7 +17,19 @@ from rich.table import Table
 from rich.text import Text
 
 from rpi_health.device import STATUS_COLUMNS, Device, address
-from rpi_health.render.units import HOT, HOT_CELSIUS, WARM, WARM_CELSIUS, ago, byte_count, counted, heat, number
+from rpi_health.presence import Overview, Sighting
+from rpi_health.render.units import (
+    HOT,
+    STATE_SIGNS,
+    STATE_STYLES,
+    WARM,
+    ago,
+    byte_count,
+    counted,
+    heat,
+    instant,
+    number,
+)
 from rpi_health.text import clean
 
 #: What a cell shows: its text, cleaned, and a style, which may be empty.
@@ -65,21 +77,57 @@ def _layout(columns: Sequence[_Column]) -> Table:
     return table
 
 
-def summary(devices: Sequence[Device], now: datetime, total: int) -> Text:
-    """One line about all of them.
+def summary(devices: Sequence[Device], now: datetime, overview: Overview) -> RenderableType:
+    """The whole fleet in a line, and who hears it in another."""
+    return Group(_figures(devices, overview), _hearing(devices, now, overview))
 
-    Args:
-        total: how many devices there are, those that are not shown included.
-    """
+
+def _figures(devices: Sequence[Device], overview: Overview) -> Text:
+    total = sum(overview.counts.values())
     heats = [heat(device.cpu_temp_celsius) for device in devices if device.cpu_temp_celsius is not None]
     hot, warm = heats.count(HOT), heats.count(WARM)
-    heard = [device.last_update for device in devices if device.last_update is not None]
     shown = "" if len(devices) == total else f"{len(devices)} of "
     parts = [Text(f"{shown}{total} device{'' if total == 1 else 's'}", style="bold")]
-    parts += [Text(f"{hot} hot (≥ {HOT_CELSIUS:.0f} °C)", style=HOT)] if hot else []
-    parts += [Text(f"{warm} warm (≥ {WARM_CELSIUS:.0f} °C)", style=WARM)] if warm else []
-    parts += [Text(f"last report {ago(max(heard), now)}")] if heard else []
+    # Who is in the most trouble comes first, as in the table.
+    counts = [(state, count) for state, count in reversed(list(overview.counts.items())) if count]
+    parts += [Text(f"{STATE_SIGNS[state]} {count} {state}", style=STATE_STYLES[state]) for state, count in counts]
+    parts += [Text(f"{hot} hot", style=HOT)] if hot else []
+    parts += [Text(f"{warm} warm", style=WARM)] if warm else []
     return Text(" · ").join(parts)
+
+
+def _hearing(devices: Sequence[Device], now: datetime, overview: Overview) -> Text:
+    running = [consumer for consumer in overview.consumers if not consumer.is_gone(now)]
+    parts = [Text(f"{len(running)} consumer{'' if len(running) == 1 else 's'}")]
+    if running:
+        parts.append(Text(f"{sum(consumer.rate for consumer in running):.1f} reports/s"))
+        backlog = _backlog(running)
+        parts += [] if backlog is None else [Text(f"backlog {backlog:,}", style=WARM if backlog else "")]
+    gone = [consumer for consumer in overview.consumers if consumer.is_gone(now)]
+    if gone:
+        when = ago(max(consumer.updated_at for consumer in gone), now)
+        parts.append(Text(f"{len(gone)} ended without a word {when}", style=WARM))
+    heard = [device.last_update for device in devices if device.last_update is not None]
+    parts += [Text(f"last report {ago(max(heard), now)}")] if heard else []
+    line = Text(" · ").join(parts)
+    if not overview.is_heard(now):
+        line.append(f"\n{_why_unheard(now, overview.heard_until, running)}", style=WARM)
+    return line
+
+
+def _backlog(running: Sequence[Sighting]) -> int | None:
+    """How many messages wait in the queues: of consumers of one queue, each says the same."""
+    known = {each.queue: each.backlog for each in running if each.backlog is not None}
+    return sum(known.values()) if known else None
+
+
+def _why_unheard(now: datetime, heard_until: datetime | None, running: Sequence[Sighting]) -> str:
+    as_of = "the last report" if heard_until is None else f"{instant(heard_until)} UTC, {ago(heard_until, now)}"
+    if any(consumer.connected for consumer in running):
+        return f"A backlog is being drained: states as of {as_of}."
+    if running:
+        return f"No consumer is connected to the broker: states as of {as_of}."
+    return f"No consumer is running: states as of {as_of}."
 
 
 class _Column(NamedTuple):
@@ -138,6 +186,10 @@ def _text(value: str | None, limit: int = _LONGEST_TEXT, style: str = "") -> _Sh
     return (clean(value, limit).rstrip(), style) if value else _MISSING
 
 
+def _state(device: Device, _now: datetime) -> _Shown:
+    return f"{STATE_SIGNS[device.state]} {device.state}", STATE_STYLES[device.state]
+
+
 def _last_heard(device: Device, now: datetime) -> _Shown:
     return _MISSING if device.last_update is None else (ago(device.last_update, now), "")
 
@@ -194,15 +246,16 @@ def _warnings(device: Device, _now: datetime) -> _Shown:
 # Each from the width on that typical rows need, with ids such as raspberry-01 and addresses such as 192.168.0.10.
 _ALL_COLUMNS = (
     _Column("Device", lambda device, _now: _text(device.raspberry_id), shrinks=True),
+    _Column("State", _state, shrinks=True),
     _Column("Last heard", _last_heard),
-    _Column("Temp", _temperature, from_width=35),
-    _Column("CPU", _cpu, from_width=43),
-    _Column("Memory", _memory, from_width=51),
-    _Column("Wi-Fi", _wifi, from_width=62, shrinks=True),
+    _Column("Temp", _temperature, from_width=46),
+    _Column("CPU", _cpu, from_width=54),
+    _Column("Memory", _memory, from_width=62),
     _Column("Address", _address, from_width=76, shrinks=True),
-    _Column("Sent", _byte_counter("net_bytes_sent"), from_width=100),
-    _Column("Received", _byte_counter("net_bytes_recv"), from_width=100),
-    _Column("USB", _counter("usb_devices_count"), from_width=112),
-    _Column("GPIO", _counter("gpio_used_count"), from_width=112),
-    _Column("Warnings", _warnings, from_width=122),
+    _Column("Wi-Fi", _wifi, from_width=90, shrinks=True),
+    _Column("Sent", _byte_counter("net_bytes_sent"), from_width=111),
+    _Column("Received", _byte_counter("net_bytes_recv"), from_width=111),
+    _Column("USB", _counter("usb_devices_count"), from_width=123),
+    _Column("GPIO", _counter("gpio_used_count"), from_width=123),
+    _Column("Warnings", _warnings, from_width=133),
 )

@@ -11,6 +11,10 @@ HOT_CELSIUS = 80.0
 
 HOT, WARM, COOL = "bold red", "yellow", "green"
 
+#: Each state has a sign, too: colours do not reach everybody.
+STATE_SIGNS = {"online": "●", "late": "▲", "offline": "✖"}
+STATE_STYLES = {"online": COOL, "late": WARM, "offline": HOT}
+
 
 def ago(then: datetime, now: datetime) -> str:
     """How long ago, in the largest unit of which there are two: `12 s ago`, `5 min ago`, `3 h ago`, `2 d ago`."""

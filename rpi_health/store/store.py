@@ -14,8 +14,9 @@ import sqlalchemy as sa
 from rpi_health import errors
 from rpi_health.database_errors import translate
 from rpi_health.models import MessageReceipt, PoisonNote
+from rpi_health.presence import Beat, Identity
 from rpi_health.report import Report
-from rpi_health.store import upsert
+from rpi_health.store import presence, upsert
 from rpi_health.store.fold import fold
 from rpi_health.store.multirow import MultiRowTables
 from rpi_health.store.staged import StagedTables
@@ -33,10 +34,12 @@ class Store:
 
     Args:
         engine: as `database.create_engine(url, writer=True)` makes it. The schema must be current.
+        identity: who is to be seen in `consumer_status`; None: nobody.
     """
 
-    def __init__(self, engine: sa.Engine) -> None:
+    def __init__(self, engine: sa.Engine, identity: Identity | None = None) -> None:
         self._engine = engine
+        self._identity = identity
         self._tables = _tables_for(engine.dialect.name)
         self._open: sa.Connection | None = None
 
@@ -90,6 +93,18 @@ class Store:
         """Forget what any process noted of these messages: they are dealt with. Raises as `write`."""
         statement = sa.delete(PoisonNote).where(PoisonNote.digest.in_(digests))
         self._in_transaction(lambda connection: connection.execute(statement))
+
+    def beat(self, beat: Beat) -> None:
+        """Have others see that this consumer runs, and how it is. Raises as `write`."""
+        identity = self._identity
+        if identity is not None:
+            self._in_transaction(lambda connection: presence.renew(connection, identity, beat))
+
+    def leave(self) -> None:
+        """Have others see that it has stopped. Raises as `write`."""
+        identity = self._identity
+        if identity is not None:
+            self._in_transaction(lambda connection: presence.remove(connection, identity))
 
     def close(self) -> None:
         """Close the connection, and those that the engine keeps. The store may be used again."""

@@ -13,10 +13,13 @@ from rpi_health import fleet
 from rpi_health.database import create_engine
 from rpi_health.device import SORTS, Selection
 from rpi_health.errors import UnknownDevice
+from rpi_health.hearing import Rules, hearing, state
+from rpi_health.models import ConsumerHearing, DeviceStatus
 from rpi_health.payload import decode
 from rpi_health.report import Envelope
 from rpi_health.store import Store
 
+MINUTE = timedelta(minutes=1)
 NOON = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
 #: In the order in which they were heard of, the last one first.
 FLEET = {
@@ -45,7 +48,7 @@ def engine(migrated_url: str) -> Iterator[sa.Engine]:
 
 
 def ids(engine: sa.Engine, **selection: object) -> list[str]:
-    return [device.raspberry_id for device in fleet.devices(engine, Selection(**selection))]  # type: ignore[arg-type]
+    return [device.raspberry_id for device in fleet.look(engine, Selection(**selection), Rules())[0]]  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -112,16 +115,82 @@ def test_id_is_found_as_people_type_it(engine: sa.Engine, migrated_url: str) -> 
     store.close()
     writing.dispose()
     for typed in (ACCENTED, "ku\u0308che", f" {ACCENTED}\n"):
-        assert fleet.device(engine, typed).raspberry_id == ACCENTED
+        assert fleet.device(engine, typed, Rules()).raspberry_id == ACCENTED
 
 
-def test_all_are_counted(engine: sa.Engine) -> None:
-    assert fleet.count(engine) == len(FLEET)
+def hear(engine: sa.Engine, *spans: tuple[float, float]) -> None:
+    """Note that the fleet was being heard from and until these minutes after noon."""
+    with engine.begin() as connection:
+        for since, until in spans:
+            values = {"heard_from": NOON + since * MINUTE, "heard_until": NOON + until * MINUTE}
+            connection.execute(sa.insert(ConsumerHearing).values(values))
+
+
+def report_intervals(engine: sa.Engine, intervals: dict[str, float]) -> None:
+    with engine.begin() as connection:
+        for device, interval_s in intervals.items():
+            own = sa.update(DeviceStatus).where(DeviceStatus.raspberry_id == device)
+            connection.execute(own.values(interval_s=interval_s))
+
+
+def states(engine: sa.Engine, rules: Rules = Rules()) -> dict[str, str]:  # noqa: B008 - a named tuple
+    return {device.raspberry_id: device.state for device in fleet.look(engine, Selection(), rules)[0]}
+
+
+def test_devices_are_judged_as_of_the_last_moment_when_somebody_listened(engine: sa.Engine) -> None:
+    # The devices were heard of at noon, a minute before, two minutes before …
+    assert list(states(engine).values()) == ["late", "late", "late", "online", "online"]  # as of the last report
+    hear(engine, (-99, 2))
+    assert states(engine) == dict(zip(reversed(FLEET), ["offline", "offline", "late", "late", "late"]))
+    hear(engine, (62, 63))  # an hour in which nobody listened
+    assert set(states(engine).values()) == {"offline", "late"}
+    assert states(engine)["pi-2"] == "late"
+    overview = fleet.look(engine, Selection(), Rules())[1]
+    assert (overview.heard_until, sum(overview.counts.values())) == (NOON + 63 * MINUTE, len(FLEET))
+
+
+def test_trouble_comes_first_and_can_be_chosen(engine: sa.Engine) -> None:
+    hear(engine, (-99, 1))
+    assert ids(engine) == ["[pi]*", "pi-10", "PI-3", "a%b_c!d", "pi-2"]
+    assert ids(engine, states=("offline",)) == ["[pi]*"]
+    assert ids(engine, states=("online", "offline")) == ["[pi]*", "pi-2"]
+    overview = fleet.look(engine, Selection(states=("late",), limit=1), Rules())[1]
+    assert overview.counts == {"online": 1, "late": 3, "offline": 1}
+
+
+@pytest.mark.parametrize(
+    "spans",
+    [
+        [],
+        [(-99, 0)],
+        [(-99, 30)],
+        [(-99, -2.5), (-1.5, 5)],
+        [(-99, -3.01), (-2.99, -1.5), (-1.2, -1.1), (-0.5, 1), (1.7, 4), (9, 12.3)],
+    ],
+)
+def test_database_judges_as_the_rule_does(engine: sa.Engine, spans: list[tuple[float, float]]) -> None:
+    hear(engine, *spans)
+    report_intervals(engine, {"pi-10": 1.5, "PI-3": 90.0, "[pi]*": 1e308})
+    rules = Rules(interval_s=30.0, late_after=1.5, offline_after=4.0)
+    heard = [(NOON + since * MINUTE, NOON + until * MINUTE) for since, until in spans]
+    found, _ = fleet.look(engine, Selection(), rules)
+    known = hearing(heard, NOON)
+    assert [device.state for device in found] == [
+        state(device.last_update, device.interval_s, known, rules) for device in found
+    ]
+    assert len(found) == len(FLEET)
+
+
+def test_device_that_was_never_heard_of_is_offline(engine: sa.Engine) -> None:
+    hear(engine, (-99, 0))
+    with engine.begin() as connection:
+        connection.execute(sa.update(DeviceStatus).values(last_update=None))
+    assert set(states(engine).values()) == {"offline"}
 
 
 def test_unknown_device_is_told_from_those_that_are_spelled_alike(engine: sa.Engine) -> None:
-    assert fleet.device(engine, "pi-10").raspberry_id == "pi-10"
+    assert fleet.device(engine, "pi-10", Rules()).raspberry_id == "pi-10"
     with pytest.raises(UnknownDevice, match=r"No device pi-01 has reported. Did you mean pi-10"):
-        fleet.device(engine, "pi-01")
+        fleet.device(engine, "pi-01", Rules())
     with pytest.raises(UnknownDevice, match=r"No device \\x1b\[2J has reported. `rpi-health status` lists"):
-        fleet.device(engine, "\x1b[2J")
+        fleet.device(engine, "\x1b[2J", Rules())

@@ -78,10 +78,10 @@ def run(tmp_path: Path, fleet: Path) -> Iterator[Fleet]:
 
 
 def test_show_has_what_is_known_and_the_last_day(run: Fleet) -> None:
-    shown = run["show raspberry-01"]
-    assert shown.startswith("raspberry-01\n  Last heard    5 min ago (")
+    shown = re.sub(" +\n", "\n", run["show raspberry-01"])
+    assert shown.startswith("raspberry-01\n  State         ✖ offline\n  Last heard    5 min ago (")
     assert re.search(r"CPU +5.0 % +[▁▂▃▄▅▆▇█]{35,36} +0.0 … 95.0 %", shown)
-    assert "wlan0         192.168.0.10\n" in re.sub(" +\n", "\n", shown)
+    assert "wlan0         192.168.0.10\n" in shown
 
 
 def test_show_as_json_is_the_object_that_status_has(run: Fleet) -> None:
@@ -147,8 +147,9 @@ def test_status_can_be_narrowed_sorted_and_cut(run: Fleet) -> None:
     shown = run["status --id raspberry-* --sort id --reverse --limit 1 --columns id,temp"].splitlines()
     assert shown[0].split() == ["Device", "Temp"]
     assert shown[2].split() == ["raspberry-02", "48.0", "°C"]
-    assert shown[-1].startswith("1 of 3 devices · ")
-    assert run["status --id nobody"].splitlines()[-1] == "0 of 3 devices"
+    assert shown[-3].startswith("1 of 3 devices · ")
+    assert run["status --id nobody"].splitlines()[-3].startswith("0 of 3 devices · ")
+    assert run["status --state late --columns id"].splitlines()[2:-4] == []
 
 
 def test_status_as_csv_has_the_fields_of_json(run: Fleet) -> None:

@@ -405,8 +405,8 @@ def first_cells(table: str) -> list[str]:
     """What stands in the first column of a table."""
     heading, _, *rows = table.splitlines()
     assert heading.startswith("Device ")
-    width = heading.index("Last heard")
-    return [clip(row, width).rstrip() for row in rows[:-2]]
+    width = heading.index("State")
+    return [clip(row, width).rstrip() for row in rows[:-4]]
 
 
 def clip(row: str, cells: int) -> str:

@@ -195,9 +195,9 @@ def test_module_runs_as_the_command_does() -> None:
         ("--verbose status", "No such option"),
         ("status --jsn", "No such option"),
         ("status pi-01", "unexpected extra argument (pi-01)"),
-        ("status --sort heat", "'heat' is not one of 'heard', 'id', 'temp', 'cpu', 'mem'"),
+        ("status --sort heat", "'heat' is not one of 'state', 'heard', 'id', 'temp', 'cpu', 'mem'"),
         ("status --limit 0", "0 is not in the range x>=1"),
-        ("status --columns id,heat", "'heat' is none of id, heard, temp"),
+        ("status --columns id,heat", "'heat' is none of id, state, heard, temp"),
         ("show", "Missing argument 'DEVICE'"),
         ("history pi --since soon", "'soon': give how long ago, as 24h or 30d, or a time, as 2026-01-31T12:00Z"),
         ("history pi --until 2026-02-31", "'2026-02-31': give how long ago"),
@@ -445,7 +445,10 @@ def test_status_shows_the_fleet_on_stdout(run: Run, database: str) -> None:
     status, out, err = run("status")
     assert (status, err) == (0, "")
     assert out.splitlines()[2].split()[0] == "raspberry-01"
-    assert out.splitlines()[-1].startswith("1 device · last report ")
+    *_, figures, hearing, why = out.splitlines()
+    assert figures == "1 device · ● 1 online"
+    assert hearing.startswith("0 consumers · last report ")
+    assert why == "No consumer is running: states as of the last report."
 
 
 def test_status_as_json_is_one_line_that_says_everything(run: Run, database: str) -> None:

@@ -24,7 +24,7 @@ class Session:
         self.delivered = self.settled = settled
         self.is_open = True
         self.is_full = False
-        self.ready = ready
+        self.ready = self.waiting = ready
 
     def check(self) -> None:
         """It is as it was."""
@@ -34,6 +34,9 @@ class Session:
 
     def wake(self) -> None:
         """It does not wait."""
+
+    def ask_ready(self, answer: Callable[[int], None]) -> None:
+        answer(self.ready)
 
     def count_ready(self) -> int:
         return self.ready
@@ -69,6 +72,12 @@ class Connection:
 
 
 class Store:
+    def beat(self, _beat: object) -> None:
+        """Nobody looks."""
+
+    def leave(self) -> None:
+        """Nobody looks."""
+
     def close(self) -> None:
         """Nothing is open."""
 

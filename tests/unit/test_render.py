@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -16,6 +17,8 @@ from rich.text import Text
 
 from rpi_health.device import STATUS_COLUMNS, Device
 from rpi_health.example import REPORT
+from rpi_health.hearing import STATES
+from rpi_health.presence import Overview, Sighting
 from rpi_health.render import fleet, summary
 from rpi_health.render import status as rendering
 from rpi_health.render.units import ago, byte_count
@@ -25,6 +28,7 @@ NOW = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
 
 EXAMPLE = Device(
     raspberry_id="raspberry-01",
+    state="online",
     wifi_status="connected",
     mem_usage="512 MB",
     mem_used_bytes=512_000_000,
@@ -48,16 +52,30 @@ EXAMPLE = Device(
     reported_at=NOW,
     last_update=NOW - timedelta(seconds=12),
 )
-NOTHING = Device("pi", **dict.fromkeys(list(Device.__dataclass_fields__)[1:]))  # type: ignore[arg-type]
+NOTHING = Device("pi", "offline", **dict.fromkeys(list(Device.__dataclass_fields__)[2:]))  # type: ignore[arg-type]
 
 FLEET = [
     EXAMPLE,
-    replace(EXAMPLE, raspberry_id="raspberry-02", cpu_temp_celsius=76.0, cpu_percent=100.0, mem_percent=91.0),
+    replace(
+        EXAMPLE, raspberry_id="raspberry-02", state="late", cpu_temp_celsius=76.0, cpu_percent=100.0, mem_percent=91.0
+    ),
     replace(EXAMPLE, raspberry_id="raspberry-03", cpu_temp_celsius=81.5, net_bytes_sent=2**63 - 1),
     replace(EXAMPLE, raspberry_id="greenhouse-04", wifi_status="disconnected", net_ifaces=[], report_warnings=["a"]),
     replace(EXAMPLE, raspberry_id="温度計-05", cpu_temp="warm", cpu_temp_celsius=None, mem_used_bytes=1_500_000_000),
     replace(NOTHING, raspberry_id="[red]x", last_update=NOW - timedelta(days=3)),
 ]
+CONSUMER = Sighting("pi", 1, "1.0", "rasp_data", True, 0, 12.5, NOW, NOW, NOW - timedelta(seconds=3))
+
+
+def overview(
+    devices: Sequence[Device],
+    *consumers: Sighting,
+    unseen: int = 0,
+    heard_until: datetime | None = NOW - timedelta(seconds=3),
+) -> Overview:
+    """A fleet that these devices are, and so many that are not shown and online."""
+    counts = {state: sum(device.state == state for device in devices) for state in STATES}
+    return Overview({**counts, "online": counts["online"] + unseen}, consumers or [CONSUMER], heard_until)
 
 
 def terminal(width: int, *, colour: bool = False) -> Console:
@@ -75,7 +93,7 @@ def shown(devices: list[Device], width: int, *, colour: bool = False) -> str:
     console = terminal(width, colour=colour)
     console.print(fleet(devices, NOW, console), crop=False)
     console.print()
-    console.print(summary(devices, NOW, len(devices)))
+    console.print(summary(devices, NOW, overview(devices)))
     return printed(console)
 
 
@@ -98,7 +116,7 @@ def test_table_looks_as_it_did(width: int, colour: bool) -> None:
         EXAMPLE,
         replace(EXAMPLE, net_ifaces="192.168.100.200", cpu_percent=100.0),
         replace(EXAMPLE, net_ifaces="192.168.100.200", last_update=NOW - timedelta(minutes=119)),
-        replace(EXAMPLE, wifi_status="disconnected", raspberry_id="raspberry-0001"),
+        replace(EXAMPLE, state="offline", raspberry_id="raspberry-0001"),
     ],
 )
 def test_typical_row_is_not_cut_at_80_columns(device: Device) -> None:
@@ -121,36 +139,99 @@ def test_numbers_are_never_cut() -> None:
 
 def test_id_is_the_same_width_for_all_rows_whatever_its_script() -> None:
     ids = ["a", "温度計-厨房-01", "é", "🍓", "[/]", "\x1b[31mred", "x" * 128]
-    rows = lines([replace(EXAMPLE, raspberry_id=each) for each in ids], 120)[2:-2]
+    rows = lines([replace(EXAMPLE, raspberry_id=each) for each in ids], 120)[2:-3]
     assert len(rows) == len(ids)
     assert len({cell_len(row.partition("12 s ago")[0]) for row in rows}) == 1
 
 
 def test_no_device_is_a_heading_and_a_count() -> None:
-    assert lines([], 80)[0].startswith("Device  Last heard")
-    assert lines([], 80)[-1] == "0 devices"
+    assert lines([], 80)[0].startswith("Device  State  Last heard")
+    assert lines([], 80)[-2] == "0 devices"
 
 
 def test_thousands_of_devices_have_a_row_each() -> None:
     devices = [replace(EXAMPLE, raspberry_id=f"pi-{number:04d}") for number in range(2000)]
     rows = lines(devices, 80)
-    assert [row.split()[0] for row in rows[2:-2]] == [device.raspberry_id for device in devices]
-    assert rows[-1] == "2000 devices · last report 12 s ago"
+    assert [row.split()[0] for row in rows[2:-3]] == [device.raspberry_id for device in devices]
+    assert rows[-2] == "2000 devices · ● 2000 online"
 
 
 def test_unknown_values_are_dashes() -> None:
     heading, _, row, *_ = lines([NOTHING], 160)
-    assert row.split() == ["pi", *["–"] * 11]
+    assert row.split() == ["pi", "✖", "offline", *["–"] * 11]
     assert heading.startswith("Device")
 
 
-def test_summary_counts_devices_by_heat_and_names_the_last_report() -> None:
-    assert (
-        str(summary(FLEET, NOW, len(FLEET))) == "6 devices · 1 hot (≥ 80 °C) · 1 warm (≥ 75 °C) · last report 12 s ago"
-    )
-    assert str(summary([NOTHING], NOW, 1)) == "1 device"
-    assert str(summary([], NOW, 7)) == "0 of 7 devices"
-    assert str(summary([EXAMPLE], NOW, 7)).startswith("1 of 7 devices")
+def said(devices: Sequence[Device], fleet: Overview) -> list[str]:
+    console = terminal(200)
+    console.print(summary(devices, NOW, fleet))
+    return printed(console).splitlines()
+
+
+def test_summary_counts_devices_by_state_and_heat_and_names_the_last_report() -> None:
+    assert said(FLEET, overview(FLEET))[0] == ("6 devices · ✖ 1 offline · ▲ 1 late · ● 4 online · 1 hot · 1 warm")
+    assert said([NOTHING], overview([NOTHING]))[0] == "1 device · ✖ 1 offline"
+    assert said([], overview([], unseen=7))[0] == "0 of 7 devices · ● 7 online"
+    assert said([EXAMPLE], overview([EXAMPLE], unseen=6))[0].startswith("1 of 7 devices · ● 7 online")
+
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("consumers", "heard_until", "expected"),
+    [
+        ([CONSUMER], NOW, ["1 consumer · 12.5 reports/s · backlog 0 · last report 12 s ago"]),
+        (
+            [CONSUMER, CONSUMER._replace(backlog=5)],
+            NOW,
+            ["2 consumers · 25.0 reports/s · backlog 5 · last report 12 s ago"],
+        ),
+        (
+            [CONSUMER._replace(backlog=1234)],
+            NOW - HOUR,
+            [
+                "1 consumer · 12.5 reports/s · backlog 1,234 · last report 12 s ago",
+                "A backlog is being drained: states as of 2026-01-01 11:00:00 UTC, 60 min ago.",
+            ],
+        ),
+        (
+            [CONSUMER._replace(connected=False, backlog=None, rate=0.0)],
+            NOW - HOUR,
+            [
+                "1 consumer · 0.0 reports/s · last report 12 s ago",
+                "No consumer is connected to the broker: states as of 2026-01-01 11:00:00 UTC, 60 min ago.",
+            ],
+        ),
+        (
+            [CONSUMER._replace(updated_at=NOW - HOUR)],
+            NOW - HOUR,
+            [
+                "0 consumers · 1 ended without a word 60 min ago · last report 12 s ago",
+                "No consumer is running: states as of 2026-01-01 11:00:00 UTC, 60 min ago.",
+            ],
+        ),
+    ],
+)
+def test_summary_says_who_hears_the_fleet_and_why_nobody_does(
+    consumers: list[Sighting], heard_until: datetime, expected: list[str]
+) -> None:
+    assert said([EXAMPLE], overview([EXAMPLE], *consumers, heard_until=heard_until))[1:] == expected
+
+
+def test_without_any_consumer_ever_states_are_as_of_the_last_report() -> None:
+    fleet = Overview({"online": 1, "late": 0, "offline": 0}, [], None)
+    assert said([EXAMPLE], fleet)[1:] == [
+        "0 consumers · last report 12 s ago",
+        "No consumer is running: states as of the last report.",
+    ]
+
+
+@pytest.mark.parametrize(("state", "code"), [("online", "32"), ("late", "33"), ("offline", "1;31")])
+def test_state_has_a_sign_and_a_colour(state: str, code: str) -> None:
+    sign = {"online": "●", "late": "▲", "offline": "✖"}[state]
+    assert f"\x1b[{code}m{sign} {state}" in shown([replace(EXAMPLE, state=state)], 80, colour=True)
+    assert f"{sign} {state}" in shown([replace(EXAMPLE, state=state)], 80)
 
 
 def test_columns_that_are_asked_for_are_shown_in_that_order_whatever_the_width() -> None:
@@ -273,7 +354,7 @@ def test_temperature_is_green_yellow_from_75_and_red_from_80(celsius: float, cod
 
 @pytest.mark.parametrize("status", ["disconnected", "DOWN", "off", "Offline"])
 def test_lost_wifi_is_red(status: str) -> None:
-    assert f"\x1b[31m{status}" in shown([replace(EXAMPLE, wifi_status=status)], 80, colour=True)
+    assert f"\x1b[31m{status}" in shown([replace(EXAMPLE, wifi_status=status)], 100, colour=True)
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,11 @@ import pytest
 from rpi_health import errors
 from rpi_health.consumer import writer as writer_module
 from rpi_health.consumer.intake import Intake
+from rpi_health.consumer.pulse import Pulse
 from rpi_health.consumer.tally import Tally
 from rpi_health.consumer.writer import Writer
 from rpi_health.delivery import Delivery, Letter
+from rpi_health.presence import Beat
 from rpi_health.report import Report
 from tests.unit.settling import RememberingSession, delivery, tags
 
@@ -58,6 +60,12 @@ class Store:
     def clear_notes(self, digests: Collection[bytes]) -> None:
         self.noted.difference_update(digests)
 
+    def beat(self, beat: Beat) -> None:
+        """Nobody looks."""
+
+    def leave(self) -> None:
+        """Nobody looks."""
+
     def close(self) -> None:
         self._events.append("closed")
 
@@ -91,7 +99,7 @@ def write(
         intake.put(each)
     intake.close()
     observe = lambda _payloads: events.append("observed")  # noqa: E731
-    Writer(intake, run.store, run.letters.extend, run.tally, stop, batch_size, NO_TIME_S, observe).run()
+    Writer(intake, run.store, run.letters.extend, run.tally, Pulse(), stop, batch_size, NO_TIME_S, observe).run()
     return run
 
 
