@@ -80,6 +80,10 @@ class Overview(NamedTuple):
     consumers: Sequence[Sighting]
     heard_until: datetime | None
 
+    def running(self, now: datetime) -> list[Sighting]:
+        """The consumers that are not gone."""
+        return [consumer for consumer in self.consumers if not consumer.is_gone(now)]
+
     def is_heard(self, now: datetime) -> bool:
         """Whether it is being heard now."""
         return self.heard_until is not None and now - self.heard_until <= timedelta(seconds=GONE_AFTER_S)

@@ -30,6 +30,7 @@ COMMANDS = {
     "status": "status",
     "show": "show",
     "history": "history",
+    "check": "check",
     "prune": "prune",
     "forget": "forget",
     "completion": "completion",

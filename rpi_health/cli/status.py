@@ -44,8 +44,22 @@ def _columns(_ctx: click.Context, _parameter: click.Parameter, value: str | None
 
 @click.command("status")
 @click.option("--id", "ids", metavar="GLOB", help="Only devices with such an id: * is any text, ? any character.")
-@click.option("--state", "states", type=click.Choice(STATES), multiple=True, help="Only devices in this state.")
-@click.option("--sort", type=click.Choice(SORTS), default="state", show_default=True, help="The greatest value first.")
+@click.option(
+    "--state",
+    "states",
+    metavar="STATE",
+    type=click.Choice(STATES),
+    multiple=True,
+    help="Only devices that are online, late or offline; repeatable.",
+)
+@click.option(
+    "--sort",
+    metavar="ORDER",
+    type=click.Choice(SORTS),
+    default="state",
+    show_default=True,
+    help=f"The greatest value first: {', '.join(SORTS)}.",
+)
 @click.option("--reverse", is_flag=True, help="The other way round.")
 @click.option("--limit", metavar="N", type=click.IntRange(1), help="At most N devices.")
 @click.option("--columns", "names", metavar="NAME,…", callback=_columns, help=f"Of {', '.join(STATUS_COLUMNS)}.")

@@ -97,7 +97,7 @@ def _figures(devices: Sequence[Device], overview: Overview) -> Text:
 
 
 def _hearing(devices: Sequence[Device], now: datetime, overview: Overview) -> Text:
-    running = [consumer for consumer in overview.consumers if not consumer.is_gone(now)]
+    running = overview.running(now)
     parts = [Text(f"{len(running)} consumer{'' if len(running) == 1 else 's'}")]
     if running:
         parts.append(Text(f"{sum(consumer.rate for consumer in running):.1f} reports/s"))
@@ -111,7 +111,7 @@ def _hearing(devices: Sequence[Device], now: datetime, overview: Overview) -> Te
     parts += [Text(f"last report {ago(max(heard), now)}")] if heard else []
     line = Text(" · ").join(parts)
     if not overview.is_heard(now):
-        line.append(f"\n{_why_unheard(now, overview.heard_until, running)}", style=WARM)
+        line.append(f"\n{why_unheard(now, overview)}", style=WARM)
     return line
 
 
@@ -121,7 +121,9 @@ def _backlog(running: Sequence[Sighting]) -> int | None:
     return sum(known.values()) if known else None
 
 
-def _why_unheard(now: datetime, heard_until: datetime | None, running: Sequence[Sighting]) -> str:
+def why_unheard(now: datetime, overview: Overview) -> str:
+    """Why the fleet is not being heard, and what its states are as of."""
+    heard_until, running = overview.heard_until, overview.running(now)
     as_of = "the last report" if heard_until is None else f"{instant(heard_until)} UTC, {ago(heard_until, now)}"
     if any(consumer.connected for consumer in running):
         return f"A backlog is being drained: states as of {as_of}."
