@@ -34,7 +34,8 @@ def json_object(value: Mapping[str, Any]) -> str:
 def csv_lines(heading: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """Comma-separated values (RFC 4180) under a heading; None as nothing, all else as in JSON.
 
-    What could act on a terminal is escaped, and text that a spreadsheet would take for a formula begins with a `'`.
+    What could act on a terminal, or is not in the encoding of stdout, is escaped. Text that a spreadsheet would take
+    for a formula begins with a `'`.
     """
     with io.StringIO() as text:
         writer = csv.writer(text, lineterminator="\n")
@@ -45,10 +46,16 @@ def csv_lines(heading: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 def _cell(value: Any) -> Any:
     if isinstance(value, str):
-        return f"'{clean(value)}" if value[:1] in _FORMULA else clean(value)
+        return f"'{_fitted(value)}" if value[:1] in _FORMULA else _fitted(value)
     if isinstance(value, (bool, dict, list)):
-        return clean(_ENCODER.encode(value))
+        return _fitted(_ENCODER.encode(value))
     return _instant(value) if isinstance(value, datetime) else value
+
+
+def _fitted(text: str) -> str:
+    """The text as `clean` has it, with what stdout cannot encode escaped as well."""
+    encoding = _encoding()
+    return clean(text).encode(encoding, "backslashreplace").decode(encoding)
 
 
 def _to_json(value: Mapping[str, Any]) -> str:
@@ -66,10 +73,14 @@ def _shows(text: str) -> bool:
 
 def _fits(text: str) -> bool:
     try:
-        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+        text.encode(_encoding())
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _encoding() -> str:
+    return getattr(sys.stdout, "encoding", None) or "utf-8"
 
 
 def _instant(value: object) -> str:

@@ -474,6 +474,10 @@ def test_stdout_of_any_encoding_will_do(database: str, encoding: str) -> None:
     data = process("status", "--json", stdout=subprocess.PIPE, env=env, encoding=encoding)
     assert (data.returncode, data.stderr) == (0, "")
     assert json.loads(data.stdout)[0]["raspberry_id"] == "é 温 🍓"
+    comma_separated = process("status", "--csv", stdout=subprocess.PIPE, env=env, encoding=encoding)
+    assert (comma_separated.returncode, comma_separated.stderr) == (0, "")
+    escaped = "é 温 🍓".encode(encoding, "backslashreplace").decode(encoding)
+    assert comma_separated.stdout.splitlines()[1].startswith(f"{escaped},")
 
 
 def test_no_color_is_respected(run: Run, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
