@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
+from typing import TYPE_CHECKING
 
 import click
 
 from rpi_health.cli import settings
 from rpi_health.cli.output import csv_lines, forgive_encoding, json_array
 from rpi_health.device import SORTS, STATUS_COLUMNS, Device, Selection
+from rpi_health.durations import parse_duration_s
 from rpi_health.hearing import STATES
 from rpi_health.presence import Overview
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from rpi_health.config import Config
+
+_LEAST_S, _MOST_S = 0.2, 3600.0
+#: Lines of the terminal that are no devices: the heading, and what is below the table.
+_OTHER_LINES = 9
 
 _EMPTY = """\
 No device has reported yet. Next:
@@ -42,6 +54,20 @@ def _columns(_ctx: click.Context, _parameter: click.Parameter, value: str | None
     return names
 
 
+def _watched(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> float | None:
+    if value is None:
+        return None
+    try:
+        seconds = parse_duration_s(value)
+    except ValueError:
+        seconds = 0.0
+    if not _LEAST_S <= seconds <= _MOST_S:
+        raise click.BadParameter(f"{value!r}: give seconds from {_LEAST_S:g} to {_MOST_S:g}, such as 2 or 0.5.")
+    if not sys.stdout.isatty():
+        raise click.BadParameter("This needs a terminal, which stdout is not.")
+    return seconds
+
+
 @click.command("status")
 @click.option("--id", "ids", metavar="GLOB", help="Only devices with such an id: * is any text, ? any character.")
 @click.option(
@@ -63,6 +89,15 @@ def _columns(_ctx: click.Context, _parameter: click.Parameter, value: str | None
 @click.option("--reverse", is_flag=True, help="The other way round.")
 @click.option("--limit", metavar="N", type=click.IntRange(1), help="At most N devices.")
 @click.option("--columns", "names", metavar="NAME,…", callback=_columns, help=f"Of {', '.join(STATUS_COLUMNS)}.")
+@click.option(
+    "--watch",
+    "every_s",
+    metavar="[SECONDS]",
+    is_flag=False,
+    flag_value="2",
+    callback=_watched,
+    help="Stay, and draw it again every 2 seconds.",
+)
 @click.option("--json", "form", flag_value="json", help="One JSON array: units in the keys, times in UTC.")
 @click.option("--csv", "form", flag_value="csv", help="Comma-separated values, under the same names.")
 @settings.setting_options
@@ -76,6 +111,7 @@ def command(
     reverse: bool,
     limit: int | None,
     names: list[str] | None,
+    every_s: float | None,
     form: str | None,
 ) -> None:
     """Show the fleet, devices with trouble first.
@@ -86,7 +122,13 @@ def command(
     config = settings.load(ctx)
     from rpi_health import app
 
-    devices, overview = app.devices(config, Selection(ids, states, sort, reverse, limit))
+    selection = Selection(ids, states, sort, reverse, limit)
+    if every_s is not None:
+        if form is not None:
+            raise click.UsageError(f"--watch and --{form} do not go together.")
+        _watch(config, selection, names, every_s)
+        return
+    devices, overview = app.devices(config, selection)
     if form == "json":
         click.echo(json_array(map(vars, devices)))  # the fields as they are: asdict would copy each value
     elif form == "csv":
@@ -109,3 +151,26 @@ def _show(devices: list[Device], overview: Overview, names: Sequence[str] | None
     console.print(render.fleet(devices, now, console, names), crop=False)
     console.print()
     console.print(render.summary(devices, now, overview))
+
+
+def _watch(config: Config, selection: Selection, names: Sequence[str] | None, every_s: float) -> None:
+    from rich.console import Console, Group
+
+    from rpi_health import app, render
+    from rpi_health.cli.watch import watch
+
+    forgive_encoding()
+    console = Console()
+    before: dict[str, Device] | None = None
+
+    def draw() -> RenderableType:
+        nonlocal before
+        room = max(1, console.height - _OTHER_LINES)
+        limit = room if selection.limit is None else min(room, selection.limit)
+        devices, overview = app.devices(config, selection._replace(limit=limit))
+        now = datetime.now(timezone.utc)
+        table = render.fleet(devices, now, console, names, before)
+        before = {device.raspberry_id: device for device in devices}
+        return Group(table, "", render.summary(devices, now, overview))
+
+    watch(console, draw, every_s)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import chain
 from typing import Literal, NamedTuple
@@ -43,7 +43,11 @@ _DISCONNECTED = frozenset({"disconnected", "down", "off", "offline"})
 
 
 def fleet(
-    devices: Sequence[Device], now: datetime, console: Console, names: Sequence[str] | None = None
+    devices: Sequence[Device],
+    now: datetime,
+    console: Console,
+    names: Sequence[str] | None = None,
+    before: Mapping[str, Device] | None = None,
 ) -> RenderableType:
     """The fleet as a table with as many columns as the terminal has room for, in the order given.
 
@@ -55,12 +59,13 @@ def fleet(
         now: aware; what "12 s ago" counts from.
         console: tells the width.
         names: the columns to show, of `STATUS_COLUMNS`, however wide that is; None: those that there is room for.
+        before: the devices by id as they were shown last; what has changed since stands out.
     """
     if names is None:
         columns = [column for column in _ALL_COLUMNS if console.width >= column.from_width]
     else:
         columns = [_ALL_COLUMNS[STATUS_COLUMNS.index(name)] for name in names]
-    cells = [_Cells(column, devices, now) for column in columns]
+    cells = [_Cells(column, devices, now, before) for column in columns]
     table = _layout(columns)
     table.add_row(*cells)
     *heading, _ = console.render_lines(table, pad=False, new_lines=True)
@@ -151,9 +156,16 @@ class _Column(NamedTuple):
 class _Cells:
     """The cells of a column: in the table of one row all of them are one cell, which learns there how wide they are."""
 
-    def __init__(self, column: _Column, devices: Sequence[Device], now: datetime) -> None:
+    def __init__(
+        self, column: _Column, devices: Sequence[Device], now: datetime, before: Mapping[str, Device] | None = None
+    ) -> None:
         self._shrinks = column.shrinks
         self._cells = [column.cell(device, now) for device in devices]
+        if before is not None:
+            self._cells = [
+                shown if _is_same(column, shown, before.get(device.raspberry_id), now) else _standing_out(shown)
+                for shown, device in zip(self._cells, devices)
+            ]
         self._distinct = set(self._cells)
         self._widest = max((cell_len(text) for text, _ in self._distinct), default=0)
         self._width = 0
@@ -182,6 +194,14 @@ class _Cells:
             # The outer one for a column without any width, which has no room for the dots.
             return set_cell_size(set_cell_size(text, self._width - 1) + "…", self._width)
         return text + " " * spare if self._shrinks else " " * spare + text
+
+
+def _is_same(column: _Column, shown: _Shown, before: Device | None, now: datetime) -> bool:
+    return before is not None and column.cell(before, now)[0] == shown[0]
+
+
+def _standing_out(shown: _Shown) -> _Shown:
+    return shown[0], f"{shown[1]} reverse".lstrip()
 
 
 def _text(value: str | None, limit: int = _LONGEST_TEXT, style: str = "") -> _Shown:
