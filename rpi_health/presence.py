@@ -86,4 +86,5 @@ class Overview(NamedTuple):
 
     def is_heard(self, now: datetime) -> bool:
         """Whether it is being heard now."""
-        return self.heard_until is not None and now - self.heard_until <= timedelta(seconds=GONE_AFTER_S)
+        is_recent = self.heard_until is not None and now - self.heard_until <= timedelta(seconds=GONE_AFTER_S)
+        return is_recent and any(consumer.connected for consumer in self.running(now))

@@ -10,7 +10,8 @@ import pytest
 import sqlalchemy as sa
 
 from rpi_health.database import create_engine
-from rpi_health.models import ConsumerHearing, DeviceStatus
+from rpi_health.models import ConsumerHearing, ConsumerStatus, DeviceStatus
+from rpi_health.presence import Identity
 from tests.command import Terminal
 
 
@@ -35,6 +36,9 @@ def test_fleet_is_checked(engine: sa.Engine, migrated_url: str, tmp_path: Path) 
         for device, minutes, celsius in (("pi-1", 0, 48.0), ("pi-2", 3, 76.0), ("pi|3", 9, 20.0)):
             values = {"last_update": now - timedelta(minutes=minutes), "cpu_temp_celsius": celsius}
             connection.execute(sa.insert(DeviceStatus).values(raspberry_id=device, **values))
+        consumer = Identity(bytes(8), "pi", 1, "1.0", "rasp_data", now)._asdict()
+        seen = {"connected": True, "backlog": 0, "rate": 1.0, "updated_at": now}
+        connection.execute(sa.insert(ConsumerStatus).values(**consumer, **seen))
         connection.execute(sa.insert(ConsumerHearing).values(heard_from=now - timedelta(days=1), heard_until=now))
     assert run(tmp_path, migrated_url, "--id", "pi-1") == (
         0,

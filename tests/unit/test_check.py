@@ -25,7 +25,7 @@ def pi(number: int, **fields: Any) -> Device:
 
 
 def checked(devices: list[Device], limits: Limits = Limits(), **fleet: Any) -> tuple[int, str]:  # noqa: B008
-    return check(devices, overview(devices, **fleet), NOW, limits)
+    return check(devices, overview(devices, CONSUMER, **fleet), NOW, limits)
 
 
 @pytest.mark.parametrize(

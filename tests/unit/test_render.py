@@ -75,7 +75,7 @@ def overview(
 ) -> Overview:
     """A fleet that these devices are, and so many that are not shown and online."""
     counts = {state: sum(device.state == state for device in devices) for state in STATES}
-    return Overview({**counts, "online": counts["online"] + unseen}, consumers or [CONSUMER], heard_until)
+    return Overview({**counts, "online": counts["online"] + unseen}, consumers, heard_until)
 
 
 def terminal(width: int, *, colour: bool = False) -> Console:
@@ -93,7 +93,7 @@ def shown(devices: list[Device], width: int, *, colour: bool = False) -> str:
     console = terminal(width, colour=colour)
     console.print(fleet(devices, NOW, console), crop=False)
     console.print()
-    console.print(summary(devices, NOW, overview(devices)))
+    console.print(summary(devices, NOW, overview(devices, CONSUMER)))
     return printed(console)
 
 
@@ -201,6 +201,14 @@ HOUR = timedelta(hours=1)
             [
                 "1 consumer · 0.0 reports/s · last report 12 s ago",
                 "No consumer is connected to the broker: states as of 2026-01-01 11:00:00 UTC, 60 min ago.",
+            ],
+        ),
+        (
+            [],
+            NOW - timedelta(seconds=3),
+            [
+                "0 consumers · last report 12 s ago",
+                "No consumer is running: states as of 2026-01-01 11:59:57 UTC, 3 s ago.",
             ],
         ),
         (
