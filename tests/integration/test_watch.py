@@ -41,9 +41,14 @@ class Watching:
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
         env = Terminal(folder)._env({"RPI_HEALTH_DATABASE_URL": url})
         command = [SCRIPT, "status", "--watch", "0.3", *args]
-        self.process = subprocess.Popen(
-            command, env=env, cwd=folder, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
-        )
+        # As from a shell on that terminal: what runs in the background may have been told to ignore Ctrl-C.
+        ignored = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            self.process = subprocess.Popen(
+                command, env=env, cwd=folder, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+            )
+        finally:
+            signal.signal(signal.SIGINT, ignored)
         os.close(theirs)
         self._reading = threading.Thread(target=self._read)
         self._reading.start()
