@@ -11,11 +11,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
+import click
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
+from rpi_health.cli.settings import redact
 from rpi_health.errors import DatabaseError
+from rpi_health.text import clean
 
 _QUIT = frozenset(b"qQ")
 
@@ -35,7 +38,8 @@ def watch(console: Console, draw: Callable[[], RenderableType], every_s: float) 
             try:
                 last, trouble = draw(), Text()
             except DatabaseError as error:
-                trouble = Text(f"As it was before this: {error}\n", style="bold red")
+                why = clean(redact(click.get_current_context(), str(error)))
+                trouble = Text(f"As it was before this: {why}\n", style="bold red")
             live.update(Group(last, trouble, hint), refresh=True)
             if pressed(every_s):
                 return
