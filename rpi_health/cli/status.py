@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rpi_health.cli import settings
+from rpi_health.cli import settings, times
 from rpi_health.cli.output import csv_lines, forgive_encoding, json_array
 from rpi_health.device import SORTS, STATUS_COLUMNS, Device, Selection
-from rpi_health.durations import parse_duration_s
 from rpi_health.hearing import STATES
 from rpi_health.presence import Overview
 
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
     from rpi_health.config import Config
 
-_LEAST_S, _MOST_S = 0.2, 3600.0
 #: Lines of the terminal that are no devices: the heading, and what is below the table.
 _OTHER_LINES = 9
 
@@ -54,20 +52,6 @@ def _columns(_ctx: click.Context, _parameter: click.Parameter, value: str | None
     return names
 
 
-def _watched(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> float | None:
-    if value is None:
-        return None
-    try:
-        seconds = parse_duration_s(value)
-    except ValueError:
-        seconds = 0.0
-    if not _LEAST_S <= seconds <= _MOST_S:
-        raise click.BadParameter(f"{value!r}: give seconds from {_LEAST_S:g} to {_MOST_S:g}, such as 2 or 0.5.")
-    if not sys.stdout.isatty():
-        raise click.BadParameter("This needs a terminal, which stdout is not.")
-    return seconds
-
-
 @click.command("status")
 @click.option("--id", "ids", metavar="GLOB", help="Only devices with such an id: * is any text, ? any character.")
 @click.option(
@@ -95,7 +79,7 @@ def _watched(_ctx: click.Context, _parameter: click.Parameter, value: str | None
     metavar="[SECONDS]",
     is_flag=False,
     flag_value="2",
-    callback=_watched,
+    callback=times.period_s,
     help="Stay, and draw it again every 2 seconds.",
 )
 @click.option("--json", "form", flag_value="json", help="One JSON array: units in the keys, times in UTC.")
@@ -126,6 +110,8 @@ def command(
     if every_s is not None:
         if form is not None:
             raise click.UsageError(f"--watch and --{form} do not go together.")
+        if not sys.stdout.isatty():
+            raise click.UsageError("--watch needs a terminal, which stdout is not.")
         _watch(config, selection, names, every_s)
         return
     devices, overview = app.devices(config, selection)

@@ -10,6 +10,7 @@ import click
 from rpi_health.durations import parse_duration_s
 
 _LONGEST_SPAN_S = 366 * 86_400
+_SHORTEST_PERIOD_S, _LONGEST_PERIOD_S = 0.2, 3600.0
 
 
 def instant(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> datetime:
@@ -42,10 +43,26 @@ def span_s(_ctx: click.Context, _parameter: click.Parameter, value: str | None) 
     """Read `90s`, `5m` or `24h`. Returns: whole seconds, at least one and at most those of a year."""
     if value is None:
         return None
-    try:
-        seconds = parse_duration_s(value)
-    except ValueError:
-        seconds = 0.0
+    seconds = _seconds(value)
     if not 1 <= seconds <= _LONGEST_SPAN_S or seconds != int(seconds):
         raise click.BadParameter(f"{value!r}: give a duration of whole seconds, such as 30s, 5m or 24h.")
     return int(seconds)
+
+
+def period_s(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> float | None:
+    """Read `2` or `0.5s`: how often something is done. Returns: seconds, at most those of an hour."""
+    if value is None:
+        return None
+    seconds = _seconds(value)
+    if not _SHORTEST_PERIOD_S <= seconds <= _LONGEST_PERIOD_S:
+        least, most = f"{_SHORTEST_PERIOD_S:g}", f"{_LONGEST_PERIOD_S:g}"
+        raise click.BadParameter(f"{value!r}: give seconds from {least} to {most}, such as 2 or 0.5.")
+    return seconds
+
+
+def _seconds(text: str) -> float:
+    """A duration in seconds; what is none is too short for any use."""
+    try:
+        return parse_duration_s(text)
+    except ValueError:
+        return 0.0
