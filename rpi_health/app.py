@@ -158,12 +158,12 @@ def _rules(config: Config) -> Rules:
     return Rules(config.interval_s, config.late_after, config.offline_after)
 
 
-def find(config: Config, raspberry_id: str) -> Device:
-    """One device. Raises as `device` does."""
+def find(config: Config, raspberry_id: str) -> str:
+    """The id of a device, from what people type. Raises as `device` does."""
     from rpi_health import fleet
 
     with _opened(config) as engine:
-        return fleet.device(engine, raspberry_id, _rules(config))
+        return fleet.find(engine, raspberry_id)
 
 
 def device(config: Config, raspberry_id: str, now: datetime) -> tuple[Device, list[Bucket]]:
@@ -189,8 +189,8 @@ def readings(
     from rpi_health import fleet, history
 
     with _opened(config) as engine:
-        found = fleet.device(engine, raspberry_id, _rules(config))
-        return history.readings(engine, found.raspberry_id, since, until, metrics)
+        found = fleet.find(engine, raspberry_id)
+        return history.readings(engine, found, since, until, metrics)
 
 
 def buckets(
@@ -200,8 +200,8 @@ def buckets(
     from rpi_health import fleet, history
 
     with _opened(config) as engine:
-        found = fleet.device(engine, raspberry_id, _rules(config))
-        return history.buckets(engine, found.raspberry_id, since, until, metrics, every_s)
+        found = fleet.find(engine, raspberry_id)
+        return history.buckets(engine, found, since, until, metrics, every_s)
 
 
 @contextmanager

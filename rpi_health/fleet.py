@@ -111,24 +111,41 @@ def _matching(engine: sa.Engine, pattern: str | None) -> list[sa.ColumnElement[b
     return [ids.like(pattern.replace("*", "%").replace("?", "_"), escape="!")]
 
 
-def device(engine: sa.Engine, raspberry_id: str, rules: Rules) -> Device:
-    """One device, by its id as people type it: blanks around it do not count, and `é` may be two characters.
+def device(engine: sa.Engine, typed: str, rules: Rules) -> Device:
+    """One device, by its id as people type it. Raises as `find` does."""
+    raspberry_id = _as_stored(typed)
+    with translated(engine.url), engine.connect() as connection:
+        _, rank = _ranked(connection, rules)
+        query = sa.select(rank, *_COLUMNS).where(DeviceStatus.raspberry_id == raspberry_id)
+        row = connection.execute(query).one_or_none()
+        if row is None:
+            raise _unknown(connection, raspberry_id)
+        return _device(row)
+
+
+def find(engine: sa.Engine, typed: str) -> str:
+    """The id of a device, from what people type: blanks around it do not count, and `é` may be two characters.
 
     Raises:
         UnknownDevice: it never reported. The message names ids that are spelled much like this one.
         DatabaseError: the database cannot be read.
     """
-    raspberry_id = unicodedata.normalize("NFC", raspberry_id.strip())
+    raspberry_id, ids = _as_stored(typed), DeviceStatus.raspberry_id
     with translated(engine.url), engine.connect() as connection:
-        _, rank = _ranked(connection, rules)
-        query = sa.select(rank, *_COLUMNS).where(DeviceStatus.raspberry_id == raspberry_id)
-        row = connection.execute(query).one_or_none()
-        if row is not None:
-            return _device(row)
-        near = difflib.get_close_matches(raspberry_id, _ids_of_like_length(connection, len(raspberry_id)), n=3)
+        if connection.scalar(sa.select(ids).where(ids == raspberry_id)) is None:
+            raise _unknown(connection, raspberry_id)
+        return raspberry_id
+
+
+def _as_stored(typed: str) -> str:
+    return unicodedata.normalize("NFC", typed.strip())
+
+
+def _unknown(connection: sa.Connection, raspberry_id: str) -> UnknownDevice:
+    near = difflib.get_close_matches(raspberry_id, _ids_of_like_length(connection, len(raspberry_id)), n=3)
     shown = ", ".join(clean(each) for each in near)
     cure = f"Did you mean {shown}?" if near else "`rpi-health status` lists those that did."
-    raise UnknownDevice(f"No device {clean(raspberry_id)} has reported. {cure}")
+    return UnknownDevice(f"No device {clean(raspberry_id)} has reported. {cure}")
 
 
 def _ids_of_like_length(connection: sa.Connection, length: int) -> list[str]:

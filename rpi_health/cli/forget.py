@@ -19,7 +19,7 @@ def command(ctx: click.Context, device: str, yes: bool) -> None:
     config = settings.load(ctx)
     from rpi_health import app
 
-    raspberry_id = app.find(config, device).raspberry_id
+    raspberry_id = app.find(config, device)
     name = clean(raspberry_id)
     if not yes:
         click.confirm(f"Delete {name} and all that it has reported?", abort=True, err=True)
