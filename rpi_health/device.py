@@ -14,6 +14,10 @@ _NAME_KEYS = ("name", "iface", "interface", "ifname", "device")
 _ADDRESS_KEYS = ("ip", "ipv4", "address", "addr", "ip_address", "ipv6")
 
 
+#: CPU temperatures in °C from which a device counts as warm and as hot. A Pi throttles at 80.
+WARM_CELSIUS, HOT_CELSIUS = 75.0, 80.0
+
+
 @dataclass(frozen=True)
 class Device:
     """One row of `device_status`, and its state (see `hearing.STATES`). Instants are aware, in UTC; None is unknown.

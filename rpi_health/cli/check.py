@@ -9,10 +9,8 @@ import click
 
 from rpi_health.cli import settings
 from rpi_health.cli.output import forgive_encoding
-from rpi_health.device import Selection
+from rpi_health.device import HOT_CELSIUS, WARM_CELSIUS, Selection
 from rpi_health.errors import RpiHealthError
-
-_UNKNOWN = 3
 
 
 class _Plugin(click.Command):
@@ -42,13 +40,17 @@ class _Plugin(click.Command):
 
         forgive_encoding()
         click.echo(check.line(check.UNKNOWN, settings.redact(ctx, " ".join(why.split()))))
-        ctx.exit(_UNKNOWN)
+        ctx.exit(check.UNKNOWN)
 
 
 @click.command("check", cls=_Plugin)
 @click.option("--id", "ids", metavar="GLOB", help="Only devices with such an id: * is any text, ? any character.")
-@click.option("--warn-temp", metavar="°C", type=float, default=75.0, show_default=True, help="From here on a warning.")
-@click.option("--crit-temp", metavar="°C", type=float, default=80.0, show_default=True, help="From here on critical.")
+@click.option(
+    "--warn-temp", metavar="°C", type=float, default=WARM_CELSIUS, show_default=True, help="From here on a warning."
+)
+@click.option(
+    "--crit-temp", metavar="°C", type=float, default=HOT_CELSIUS, show_default=True, help="From here on critical."
+)
 @click.option(
     "--max-offline",
     metavar="N",

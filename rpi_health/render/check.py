@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from rpi_health.device import Device
+from rpi_health.device import HOT_CELSIUS, WARM_CELSIUS, Device
 from rpi_health.presence import Overview
 from rpi_health.render.status import why_unheard
-from rpi_health.render.units import HOT_CELSIUS, WARM_CELSIUS, number
+from rpi_health.render.units import number
 from rpi_health.text import clean
 
 OK, WARNING, CRITICAL, UNKNOWN = range(4)
 _STATUSES = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
-_MOST_NAMED = 5
+_MOST_NAMED, _LONGEST_NAME = 5, 40
 
 
 class Limits(NamedTuple):
@@ -61,39 +61,42 @@ def check(devices: Sequence[Device], overview: Overview, now: datetime, limits: 
 
 
 def _silent(devices: Sequence[Device], limits: Limits) -> list[_Finding]:
-    offline = [device for device in devices if device.state == "offline"]
-    late = [device for device in devices if device.state == "late"]
+    offline = [_name(device) for device in devices if device.state == "offline"]
+    late = [_name(device) for device in devices if device.state == "late"]
     findings = []
     if offline:
         status = CRITICAL if len(offline) > limits.max_offline else WARNING
-        findings.append(_Finding(status, f"{len(offline)} of {len(devices)} offline ({_named(offline)})"))
+        findings.append(_Finding(status, f"{len(offline)} of {len(devices)} offline ({_listed(offline)})"))
     if late:
-        findings.append(_Finding(WARNING, f"{len(late)} late ({_named(late)})"))
+        findings.append(_Finding(WARNING, f"{len(late)} late ({_listed(late)})"))
     return findings
 
 
 def _warm(devices: Sequence[Device], limits: Limits) -> list[_Finding]:
-    warm = [each for each in _measured(devices) if (each.cpu_temp_celsius or 0) >= limits.warn_celsius]
-    hot = [each for each in _measured(devices) if (each.cpu_temp_celsius or 0) >= limits.crit_celsius]
+    measured = _measured(devices)
+    hot = [name for name, celsius in measured if celsius >= limits.crit_celsius]
+    warm = [name for name, celsius in measured if celsius >= limits.warn_celsius]
     if hot:
-        return [_Finding(CRITICAL, f"{len(hot)} hot ({_named(hot, with_temperature=True)})")]
-    return [_Finding(WARNING, f"{len(warm)} warm ({_named(warm, with_temperature=True)})")] if warm else []
+        return [_Finding(CRITICAL, f"{len(hot)} hot ({_listed(hot)})")]
+    return [_Finding(WARNING, f"{len(warm)} warm ({_listed(warm)})")] if warm else []
 
 
-def _measured(devices: Sequence[Device]) -> list[Device]:
-    """Those that tell a temperature, the hottest first."""
-    known = [each for each in devices if each.cpu_temp_celsius is not None and each.state != "offline"]
-    return sorted(known, key=lambda each: -(each.cpu_temp_celsius or 0))
-
-
-def _named(devices: Sequence[Device], *, with_temperature: bool = False) -> str:
-    names = [
-        f"{clean(each.raspberry_id, 40)} {number(each.cpu_temp_celsius or 0, '°C')}"
-        if with_temperature
-        else clean(each.raspberry_id, 40)
-        for each in devices[:_MOST_NAMED]
+def _measured(devices: Sequence[Device]) -> list[tuple[str, float]]:
+    """The temperatures that are known, the hottest first, each with what it is called."""
+    known = [
+        (f"{_name(each)} {number(each.cpu_temp_celsius, '°C')}", each.cpu_temp_celsius)
+        for each in devices
+        if each.cpu_temp_celsius is not None and each.state != "offline"
     ]
-    return ", ".join(names + ["…"] * (len(devices) > _MOST_NAMED))
+    return sorted(known, key=lambda each: -each[1])
+
+
+def _name(device: Device) -> str:
+    return clean(device.raspberry_id, _LONGEST_NAME)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join([*names[:_MOST_NAMED], *["…"] * (len(names) > _MOST_NAMED)])
 
 
 def _figures(devices: Sequence[Device], limits: Limits) -> str:
@@ -105,9 +108,7 @@ def _figures(devices: Sequence[Device], limits: Limits) -> str:
         f"late={states.count('late')};0;;0;{most}",
         f"offline={states.count('offline')};0;{limits.max_offline};0;{most}",
     ]
-    hottest = _measured(devices)[:1]
     # Without a unit, since that of a temperature is none that the guidelines know.
-    figures += [
-        f"temp_max={each.cpu_temp_celsius:g};{limits.warn_celsius:g};{limits.crit_celsius:g}" for each in hottest
-    ]
+    for _, celsius in _measured(devices)[:1]:
+        figures.append(f"temp_max={celsius:g};{limits.warn_celsius:g};{limits.crit_celsius:g}")
     return " ".join(figures)

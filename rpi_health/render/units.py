@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-#: CPU temperatures in °C from which a device is shown as warm and as hot. A Pi throttles at 80.
-WARM_CELSIUS = 75.0
-HOT_CELSIUS = 80.0
+from rpi_health.device import HOT_CELSIUS, WARM_CELSIUS
 
 HOT, WARM, COOL = "bold red", "yellow", "green"
 

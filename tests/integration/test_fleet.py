@@ -133,8 +133,8 @@ def report_intervals(engine: sa.Engine, intervals: dict[str, float]) -> None:
             connection.execute(own.values(interval_s=interval_s))
 
 
-def states(engine: sa.Engine, rules: Rules = Rules()) -> dict[str, str]:  # noqa: B008 - a named tuple
-    return {device.raspberry_id: device.state for device in fleet.look(engine, Selection(), rules)[0]}
+def states(engine: sa.Engine) -> dict[str, str]:
+    return {device.raspberry_id: device.state for device in fleet.look(engine, Selection(), Rules())[0]}
 
 
 def test_devices_are_judged_as_of_the_last_moment_when_somebody_listened(engine: sa.Engine) -> None:

@@ -112,7 +112,6 @@ def test_what_changes_is_shown_and_stands_out_until_q(watching: Watching, engine
         warmer = sa.update(DeviceStatus).where(DeviceStatus.raspberry_id == "pi-03")
         connection.execute(warmer.values(cpu_temp_celsius=61.5))
     wait_until(lambda: watching.sees("61.5 °C"), 20, "the new temperature")
-    assert b"61.5" in watching.output
     wait_until(lambda: watching.output.count(b"\x1b[7;32m61.5 \xc2\xb0C") > 0, 20, "the temperature in reverse")
     watching.press(b"xq")
     assert watching.process.wait(20) == 0
