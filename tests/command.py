@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import pty
+import signal
 import struct
 import subprocess
 import sysconfig
@@ -90,17 +91,27 @@ class Terminal(Cli):
 
     def on_terminal(self, *args: str, columns: int, env: Mapping[str, str] | None = None) -> str:
         """All that a terminal of this width gets. The command must end with exit status 0."""
+        process, terminal = self.start_on_terminal(*args, columns=columns, lines=50, env=env)
+        shown = _read_to_end(terminal)
+        assert process.wait(60) == 0, shown
+        return shown.decode()
+
+    def start_on_terminal(
+        self, *args: str, columns: int, lines: int, env: Mapping[str, str] | None = None
+    ) -> tuple[subprocess.Popen[bytes], int]:
+        """Start it on a terminal of this size. Returns the process, and our end of it, for the test to close."""
         ours, theirs = pty.openpty()
+        # As from a shell on that terminal: what runs in the background may have been told to ignore Ctrl-C.
+        ignored = signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
-            fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
+            fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
             process = subprocess.Popen(
                 [SCRIPT, *args], env=self._env(env), cwd=self.folder, stdin=theirs, stdout=theirs, stderr=theirs
             )
         finally:
+            signal.signal(signal.SIGINT, ignored)
             os.close(theirs)
-        shown = _read_to_end(ours)
-        assert process.wait(60) == 0, shown
-        return shown.decode()
+        return process, ours
 
     def _env(self, own: Mapping[str, str] | None) -> dict[str, str]:
         looks = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "TTY_COMPATIBLE")

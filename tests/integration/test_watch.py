@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
-import pty
 import signal
-import struct
-import subprocess
-import termios
 import threading
 from collections.abc import Iterator
 from datetime import datetime, timezone
@@ -21,7 +16,7 @@ import sqlalchemy as sa
 
 from rpi_health.database import create_engine
 from rpi_health.models import DeviceStatus
-from tests.command import SCRIPT, Terminal
+from tests.command import Terminal
 from tests.waiting import wait_until
 from tools.servers import PostgreSQL
 
@@ -37,19 +32,9 @@ class Watching:
         self._stream = pyte.ByteStream(self._screen)
         self._lock = threading.Lock()
         self.output = b""
-        self._terminal, theirs = pty.openpty()
-        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
-        env = Terminal(folder)._env({"RPI_HEALTH_DATABASE_URL": url})
-        command = [SCRIPT, "status", "--watch", "0.3", *args]
-        # As from a shell on that terminal: what runs in the background may have been told to ignore Ctrl-C.
-        ignored = signal.signal(signal.SIGINT, signal.default_int_handler)
-        try:
-            self.process = subprocess.Popen(
-                command, env=env, cwd=folder, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
-            )
-        finally:
-            signal.signal(signal.SIGINT, ignored)
-        os.close(theirs)
+        self.process, self._terminal = Terminal(folder).start_on_terminal(
+            *("status", "--watch", "0.3", *args), columns=COLUMNS, lines=LINES, env={"RPI_HEALTH_DATABASE_URL": url}
+        )
         self._reading = threading.Thread(target=self._read)
         self._reading.start()
 
