@@ -16,7 +16,8 @@ from typing import Any, Protocol, TypeVar
 from rpi_health import errors
 from rpi_health.consumer.backoff import Backoff
 from rpi_health.consumer.intake import Intake
-from rpi_health.consumer.pulse import Presence, Pulse, Seen
+from rpi_health.consumer.presence import Presence, Seen
+from rpi_health.consumer.pulse import Pulse
 from rpi_health.consumer.quarantine import GivenUp, Notes, Quarantine
 from rpi_health.consumer.tally import Tally
 from rpi_health.delivery import Delivery, Letter, Settling

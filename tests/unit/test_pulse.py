@@ -7,8 +7,10 @@ from collections.abc import Callable
 import pytest
 
 from rpi_health import errors
+from rpi_health.consumer import presence as presence_module
 from rpi_health.consumer import pulse as pulse_module
-from rpi_health.consumer.pulse import Presence, Pulse
+from rpi_health.consumer.presence import Presence
+from rpi_health.consumer.pulse import Pulse
 from rpi_health.consumer.tally import Tally
 from rpi_health.presence import BEAT_S, GONE_AFTER_S, Beat
 
@@ -41,7 +43,8 @@ class Session:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(pulse_module, "time", clock)
+    for module in (pulse_module, presence_module):
+        monkeypatch.setattr(module, "time", clock)
     return clock
 
 
