@@ -51,6 +51,10 @@ class Consuming:
         assert len(found) >= count, self.output
         return found[-1]
 
+    def wait_until_holding(self) -> None:
+        """Wait until it has said that it could not store a batch: that one stays in its hands, whatever comes then."""
+        self.wait_for("database_held")
+
     def wait_until_held(self, says: str) -> None:
         """Wait until it has said that it holds the messages, and that this is why."""
         wait_until(lambda: any(says in line["message"] for line in self.events("database_held")), 30, says)

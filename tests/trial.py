@@ -6,13 +6,15 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pika.exceptions
 import sqlalchemy as sa
 
 from rpi_health import migrations
-from rpi_health.models import DeviceHistory
+from rpi_health.database import create_engine
+from rpi_health.models import ConsumerStatus, DeviceHistory
 from tests.amqp import Amqp
 from tests.command import Cli
 from tests.consuming import Consuming
@@ -26,6 +28,7 @@ RECOVERY_S = 15
 #: The product's waiting times, scaled down.
 QUICK = {"RPI_HEALTH_RECONNECT_MAX_DELAY": "1s", "RPI_HEALTH_DATABASE_RETRY_MAX_DELAY": "0.5s"}
 _CHUNK = 200
+_A_MOMENT = timedelta(seconds=1)
 
 
 class Trial:
@@ -114,6 +117,22 @@ class Trial:
         wait_until(
             lambda: count_rows(self.url, DeviceHistory) >= len(self.traffic.reports), timeout_s, "all to be stored"
         )
+
+    def wait_seen(self) -> None:
+        """Wait until a consumer has just said that it runs: some seconds pass before it does that again.
+
+        Where the whole database is locked then, it is a batch that its writer waits with, not that word.
+        """
+        engine = create_engine(self.url)
+        query = sa.select(sa.func.max(ConsumerStatus.updated_at)).where(ConsumerStatus.connected)
+
+        def is_seen() -> bool:
+            with engine.connect() as connection:
+                at: datetime | None = connection.scalar(query)
+            return at is not None and datetime.now(timezone.utc) - at < _A_MOMENT
+
+        wait_until(is_seen, 20, "the consumer to be seen")
+        engine.dispose()
 
     def assert_recovers(self, within_s: float = RECOVERY_S) -> None:
         """To be called when the fault is over: a report that is sent now is stored in time."""

@@ -98,6 +98,7 @@ def short_consumer_timeout(amqp: Amqp) -> Iterator[None]:
 def test_channel_that_the_broker_closes_for_a_late_ack_is_replaced(trial: Trial) -> None:
     consumer = trial.consume()
     consumer.wait_for("consuming")
+    trial.wait_seen()
     with history_locked(trial.url):
         trial.publish(300, bad=3)
         message = consumer.wait_for("retry", count=2)["message"]

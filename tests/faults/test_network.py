@@ -205,6 +205,7 @@ def test_dead_letters_whose_connections_are_cut_anywhere_are_all_published(trial
 def test_second_address_is_used_when_the_first_dies(trial: Trial, proxy: Proxy) -> None:
     consumer = trial.consume(amqp_url=f"{trial.amqp.url_by(proxy.port)},{trial.amqp.url}")
     assert f":{proxy.port}/" in consumer.wait_for("consuming")["broker"]
+    trial.wait_seen()
     with history_locked(trial.url):
         hold_some(trial)
         proxy.close()
@@ -241,6 +242,7 @@ def reconnect(consumer: Consuming, proxy: Proxy, times: int) -> None:
 
 def test_reconnecting_while_the_database_is_held_keeps_no_messages_of_lost_sessions(trial: Trial, proxy: Proxy) -> None:
     consumer = start(trial, proxy, {**AT_ONCE, "prefetch": "2000"})
+    trial.wait_seen()
     with history_locked(trial.url):
         hold_some(trial, 2_000)
         reconnect(consumer, proxy, 5)
