@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rpi_health.hearing import Rules
     from rpi_health.metric import Bucket, Metric, Reading
     from rpi_health.presence import Identity, Overview
-    from rpi_health.store import Retention
+    from rpi_health.store import Retention, Upkeep
 
 _SPAN_S = 2400  # of a sparkline: 36 of them fit beside the figures
 
@@ -62,8 +62,9 @@ def make_consumer(
         database_retry_limit_s=config.database_retry_max_delay_s,
         park_after_s=config.park_after_s,
     )
+    identity = _identity(config)
     connect: Callable[[], Any] = _broker(config).connect
-    store: Any = Store(engine, _identity(config))
+    store: Any = Store(engine, identity)
     publish = _dead_letter_publisher(config)
     if config.failpoints is not None:
         failpoints = Failpoints(parse(config.failpoints))
@@ -76,6 +77,7 @@ def make_consumer(
         publish=publish,
         limits=limits,
         observe=observe,
+        upkeep=_upkeep(config, identity.token),
     )
 
 
@@ -85,6 +87,17 @@ def _identity(config: Config) -> Identity:
 
     now = datetime.now(timezone.utc)
     return Identity(os.urandom(8), socket.gethostname()[:255], os.getpid(), __version__, config.queue, now)
+
+
+def _upkeep(config: Config, owner: bytes) -> Upkeep | None:
+    """What deletes old reports, if they are to be deleted; with connections of its own, for a thread of its own."""
+    from rpi_health import database
+    from rpi_health.store import Upkeep
+
+    if not config.retention_s:
+        return None
+    engine = database.create_engine(config.database_url, writer=True, must_exist=True)
+    return Upkeep(engine, owner, timedelta(seconds=config.retention_s))
 
 
 def bind_sessions(config: Config) -> None:
@@ -184,24 +197,30 @@ def device(config: Config, raspberry_id: str, now: datetime) -> tuple[Device, li
 
 def readings(
     config: Config, raspberry_id: str, since: datetime, until: datetime, metrics: Sequence[Metric]
-) -> list[Reading]:
-    """What the reports of a device say. See `history.readings`; raises as `device` does."""
+) -> tuple[list[Reading], datetime | None]:
+    """What the reports of a device say, and until when only hourly figures are left. Raises as `device` does.
+
+    See `history.readings` and `history.hourly_until`.
+    """
     from rpi_health import fleet, history
 
     with _opened(config) as engine:
         found = fleet.find(engine, raspberry_id)
-        return history.readings(engine, found, since, until, metrics)
+        readings = history.readings(engine, found, since, until, metrics)
+        return readings, history.hourly_until(engine, found, since, until)
 
 
 def buckets(
     config: Config, raspberry_id: str, since: datetime, until: datetime, metrics: Sequence[Metric], every_s: int
-) -> list[Bucket]:
-    """The same by spans of time. See `history.buckets`; raises as `device` does."""
+) -> tuple[list[Bucket], datetime | None]:
+    """The same by spans of time, and until when there are only hourly figures that do not fit into spans so short."""
     from rpi_health import fleet, history
 
     with _opened(config) as engine:
         found = fleet.find(engine, raspberry_id)
-        return history.buckets(engine, found, since, until, metrics, every_s)
+        buckets = history.buckets(engine, found, since, until, metrics, every_s)
+        fits = every_s >= history.HOUR_S
+        return buckets, None if fits else history.hourly_until(engine, found, since, until)
 
 
 @contextmanager
@@ -215,7 +234,7 @@ def retention(config: Config) -> Iterator[Retention]:
     from rpi_health.store import Retention
 
     with _opened(config, writer=True) as engine:
-        yield Retention(engine)
+        yield Retention(engine, datetime.now(timezone.utc))
 
 
 @contextmanager

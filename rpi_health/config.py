@@ -54,6 +54,7 @@ logger = logging.getLogger(__name__)
 APP = "rpi-health"
 
 _LONGEST_S = 7 * 86400.0
+_SHORTEST_AGE_S, _LONGEST_AGE_S = 3600.0, 3650 * 86400.0
 
 
 class _Given(NamedTuple):
@@ -83,6 +84,14 @@ def _whole(value: object) -> object:
     if isinstance(value, (bool, float)):  # which pydantic would take for 1 and for 500
         raise ValueError
     return value
+
+
+def _age_s(value: object) -> float:
+    seconds = parse_duration_s(value)
+    is_bare = isinstance(value, (int, float)) or (isinstance(value, str) and value.strip()[-1:].isdigit())
+    if seconds != 0 and (is_bare or not _SHORTEST_AGE_S <= seconds <= _LONGEST_AGE_S):
+        raise ValueError
+    return seconds
 
 
 def _lower(value: object) -> object:
@@ -116,6 +125,8 @@ _QueueName = Annotated[str, AfterValidator(_queue_name)]
 _Seconds = Annotated[float, BeforeValidator(parse_duration_s), Field(ge=0, le=_LONGEST_S)]
 #: A delay of zero would be a busy loop.
 _Delay = Annotated[float, BeforeValidator(parse_duration_s), Field(ge=0.1, le=_LONGEST_S)]
+#: What is older is deleted, so a number that may be meant as days is not taken for seconds.
+_Age = Annotated[float, BeforeValidator(_age_s)]
 #: How many times something else.
 _Factor = Annotated[float, Field(ge=1, le=1000)]
 #: The default of a field whose default depends on another field.
@@ -149,6 +160,7 @@ class Config(BaseModel):
     interval_s: _Delay = 60.0
     late_after: _Factor = 2.0
     offline_after: _Factor = Field(default=5.0, validate_default=True)
+    retention_s: _Age = 30 * 86400.0
     startup_timeout_s: _Seconds = 5.0
     park_after_s: _Seconds = 300.0
     drain_timeout_s: _Seconds = 10.0

@@ -1,12 +1,21 @@
-"""Whole seconds since 1970 as SQL, which each database counts in a way of its own."""
+"""Whole seconds since 1970 as SQL, which each database counts in a way of its own; and spans of time made of them."""
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import GenericFunction
+
+EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+
+def span_start(instant: Any, every_s: int) -> sa.ColumnElement[int]:
+    """When the span of an instant begins, in whole seconds since 1970; spans begin at the multiples of `every_s`."""
+    second = EpochSeconds(instant)
+    return second - second % sa.literal_column(str(every_s))
 
 
 class EpochSeconds(GenericFunction[int]):

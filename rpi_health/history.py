@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
 from rpi_health.database_errors import translated
-from rpi_health.epoch import EpochSeconds
+from rpi_health.epoch import EPOCH, span_start
 from rpi_health.metric import Bucket, Metric, Range, Reading
-from rpi_health.models import DeviceHistory
+from rpi_health.models import DeviceHistory, DeviceHistoryHourly
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _HISTORY: sa.Table = DeviceHistory.__table__  # type: ignore[assignment]
+_HOURLY: sa.Table = DeviceHistoryHourly.__table__
+#: A span that is shorter has no part in what is kept by the hour.
+HOUR_S = 3600
 
 
 def readings(
@@ -29,7 +31,7 @@ def readings(
         DatabaseError: the database cannot be read.
     """
     columns = [_HISTORY.c[metric.column] for metric in metrics]
-    query = sa.select(_HISTORY.c.reported_at, *columns).where(*_between(device, since, until))
+    query = sa.select(_HISTORY.c.reported_at, *columns).where(*_between(_HISTORY.c.reported_at, device, since, until))
     with translated(engine.url), engine.connect() as connection:
         rows = connection.execute(query.order_by(_HISTORY.c.reported_at, _HISTORY.c.digest))
         return [Reading(at, tuple(values)) for at, *values in rows]
@@ -40,31 +42,66 @@ def buckets(
 ) -> list[Bucket]:
     """The same by spans of time, reckoned by the database; spans without a report are left out.
 
+    Of reports that were deleted for their age, the figures of their hours are in the spans in which the hours begin,
+    where spans are no shorter than an hour.
+
     Args:
         every_s: the length of a span in seconds. Spans begin at its multiples since 1970.
     """
-    second = EpochSeconds(_HISTORY.c.reported_at)
-    start = (second - second % sa.literal_column(str(every_s))).label("start")
-    figures = [
-        figure(_HISTORY.c[metric.column]) for metric in metrics for figure in (sa.func.min, sa.func.avg, sa.func.max)
-    ]
-    query = sa.select(start, sa.func.count(), *figures).where(*_between(device, since, until))
+    parts = [_reports(metrics).where(*_between(_HISTORY.c.reported_at, device, since, until))]
+    if every_s >= HOUR_S:
+        parts.append(_hours(metrics).where(*_between(_HOURLY.c.hour_start, device, since, until)))
+    part = sa.union_all(*parts).subquery()
+    start = span_start(part.c.at, every_s).label("start")
+    figures = [figure for metric in metrics for figure in _figures(part, metric)]
+    query = sa.select(start, sa.func.sum(part.c.reports), *figures)
     with translated(engine.url), engine.connect() as connection:
         rows = connection.execute(query.group_by(start).order_by(start))
-        return [Bucket(_EPOCH + timedelta(seconds=at), count, tuple(_ranges(row))) for at, count, *row in rows]
+        return [Bucket(EPOCH + timedelta(seconds=at), int(count), tuple(_ranges(row))) for at, count, *row in rows]
+
+
+def hourly_until(engine: sa.Engine, device: str, since: datetime, until: datetime) -> datetime | None:
+    """Until when, of that time, nothing is left of some reports but the figures of their hours; None: all are there."""
+    hour = _HOURLY.c.hour_start
+    last = sa.select(hour).where(*_between(hour, device, since, until)).order_by(hour.desc()).limit(1)
+    with translated(engine.url), engine.connect() as connection:
+        found = connection.scalar(last)
+        return None if found is None else found + timedelta(seconds=HOUR_S)
+
+
+def _reports(metrics: Sequence[Metric]) -> sa.Select[Any]:
+    """Reports one by one, in the form that hours have."""
+    columns: list[sa.ColumnElement[Any]] = [_HISTORY.c.reported_at.label("at"), sa.literal_column("1").label("reports")]
+    for metric in metrics:
+        value = _HISTORY.c[metric.column]
+        count = sa.case((value.is_(None), 0), else_=1)
+        figures = {"min": value, "mean": sa.cast(value, sa.Double()), "max": value, "count": count}
+        columns += [figure.label(f"{metric.column}_{kind}") for kind, figure in figures.items()]
+    return sa.select(*columns)
+
+
+def _hours(metrics: Sequence[Metric]) -> sa.Select[Any]:
+    kinds = ("min", "mean", "max", "count")
+    figures = [_HOURLY.c[f"{metric.column}_{kind}"] for metric in metrics for kind in kinds]
+    return sa.select(_HOURLY.c.hour_start, _HOURLY.c.reports, *figures)
+
+
+def _figures(part: sa.FromClause, metric: Metric) -> list[sa.ColumnElement[Any]]:
+    least, mean, most, count = (part.c[f"{metric.column}_{kind}"] for kind in ("min", "mean", "max", "count"))
+    total = sa.func.sum(mean * count) / sa.func.nullif(sa.func.sum(count), 0)
+    return [sa.func.min(least), total, sa.func.max(most)]
 
 
 def filled(found: Sequence[Bucket], since: datetime, until: datetime, every_s: int, metrics: int) -> list[Bucket]:
     """The same with a bucket for each span from `since` to `until`, those without a report included."""
     known = {bucket.at: bucket for bucket in found}
-    first, last = (int((at - _EPOCH).total_seconds()) // every_s for at in (since, until))
-    starts = (_EPOCH + timedelta(seconds=number * every_s) for number in range(first, last + 1))
+    first, last = (int((at - EPOCH).total_seconds()) // every_s for at in (since, until))
+    starts = (EPOCH + timedelta(seconds=number * every_s) for number in range(first, last + 1))
     return [known.get(start) or Bucket(start, 0, (None,) * metrics) for start in starts]
 
 
-def _between(device: str, since: datetime, until: datetime) -> list[sa.ColumnElement[bool]]:
-    reported_at = _HISTORY.c.reported_at
-    return [_HISTORY.c.raspberry_id == device, reported_at >= since, reported_at < until]
+def _between(at: Any, device: str, since: datetime, until: datetime) -> list[sa.ColumnElement[bool]]:
+    return [at.table.c.raspberry_id == device, at >= since, at < until]
 
 
 def _ranges(figures: Sequence[Any]) -> list[Range | None]:

@@ -6,6 +6,7 @@ Knows how each value is stored; not who writes it (`store`), who reads it (`flee
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime, timezone
 from typing import Any, Optional
 
@@ -14,6 +15,7 @@ from sqlalchemy.dialects import mysql, postgresql
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from rpi_health.metric import METRICS
 from rpi_health.report import CPU_TEMP_LENGTH, DEVICE_ID_LENGTH, MEM_USAGE_LENGTH, WIFI_STATUS_LENGTH
 
 _MYSQL = ("mysql", "mariadb")
@@ -57,7 +59,7 @@ Digest = sa.LargeBinary(16).with_variant(mysql.BINARY(16), *_MYSQL)
 Token = sa.LargeBinary(8).with_variant(mysql.BINARY(8), *_MYSQL)
 Double: sa.Double[float] = sa.Double()
 
-_TABLE_OPTIONS = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mysql_row_format": "DYNAMIC"}
+_TABLE_OPTIONS: dict[str, Any] = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mysql_row_format": "DYNAMIC"}
 
 
 class Base(DeclarativeBase):
@@ -130,6 +132,31 @@ class DeviceHistory(Base):
     interval_s: Mapped[Optional[float]] = mapped_column(Double)
 
 
+def _hourly_figures() -> Iterator[sa.Column[Any]]:
+    """For each metric: the least, the mean and the greatest value, and how many reports have one."""
+    for metric in METRICS:
+        kind = DeviceHistory.__table__.c[metric.column].type
+        yield sa.Column(f"{metric.column}_min", kind)
+        yield sa.Column(f"{metric.column}_mean", Double)
+        yield sa.Column(f"{metric.column}_max", kind)
+        yield sa.Column(f"{metric.column}_count", sa.Integer(), nullable=False)
+
+
+class DeviceHistoryHourly(Base):
+    """One row an hour of a device: what is left of its reports once they are deleted for their age."""
+
+    __table__ = sa.Table(
+        "device_history_hourly",
+        Base.metadata,
+        sa.Column("raspberry_id", DeviceId, primary_key=True),
+        sa.Column("hour_start", UTCDateTime(), primary_key=True),
+        sa.Column("reports", sa.Integer(), nullable=False),
+        *_hourly_figures(),
+        **_TABLE_OPTIONS,
+        sqlite_with_rowid=False,
+    )
+
+
 class MessageReceipt(Base):
     """When a message with an id of its own but without a time was first received: its redelivery gets the same time."""
 
@@ -181,3 +208,18 @@ class ConsumerHearing(Base):
 
     heard_from: Mapped[datetime] = mapped_column(UTCDateTime(), primary_key=True)
     heard_until: Mapped[datetime] = mapped_column(UTCDateTime())
+
+
+class ConsumerUpkeep(Base):
+    """One row a task that all consumers of a database do once between them: who is at it, and how far."""
+
+    __tablename__ = "consumer_upkeep"
+    __table_args__ = {**_TABLE_OPTIONS, "sqlite_with_rowid": False}
+
+    task: Mapped[str] = mapped_column(sa.String(32), primary_key=True)
+    #: The consumer that does it, until when it alone may, and the last device that is done with.
+    owner: Mapped[Optional[bytes]] = mapped_column(Token)
+    leased_until: Mapped[Optional[datetime]] = mapped_column(UTCDateTime())
+    position: Mapped[Optional[str]] = mapped_column(DeviceId)
+    #: When the last round began.
+    began_at: Mapped[Optional[datetime]] = mapped_column(UTCDateTime())

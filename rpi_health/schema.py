@@ -14,7 +14,7 @@ from rpi_health.database_errors import shown, translated
 from rpi_health.models import DeviceStatus
 
 #: The migration that arrives at the models, the last in `alembic/versions`. Revisions are in order as text.
-REVISION = "0003"
+REVISION = "0004"
 
 #: Of its own: the database may be shared with an application that keeps its revision in `alembic_version`.
 VERSION_TABLE = "rpi_health_alembic_version"

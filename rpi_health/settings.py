@@ -164,6 +164,13 @@ SETTINGS = (
         "a number from 1 to 1000, and not less than late_after",
     ),
     Setting(
+        "retention",
+        "30d",
+        "How old a report may become before consumers delete it; 0: they delete none.",
+        "a duration with its unit, such as 30d, from 1h to 3650d, or 0",
+        field="retention_s",
+    ),
+    Setting(
         "startup_timeout",
         "5s",
         "How long `consume` tries to reach broker and database before it gives up at start.",

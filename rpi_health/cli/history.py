@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 #: A chart is as many braille dots wide as two for each of so many columns; more points would only cover each other.
 _CHART_SPANS = 160
+_HOUR_S = 3600
 
 
 @dataclass(frozen=True)
@@ -119,22 +120,34 @@ def command(
 
     metrics = [metric for metric in METRICS if metric.name in names] or list(USUAL)
     if every_s is None and form == "plot":
-        every_s = max(1, int((until - since).total_seconds()) // _CHART_SPANS)
+        every_s = _chart_span_s(since, until)
     found: _Reports | _Spans
     if every_s is None:
-        found = _Reports(app.readings(config, device, since, until, metrics), metrics)
+        reports, hourly_until = app.readings(config, device, since, until, metrics)
+        found = _Reports(reports, metrics)
     else:
-        found = _Spans(app.buckets(config, device, since, until, metrics, every_s), metrics)
+        spans, hourly_until = app.buckets(config, device, since, until, metrics, every_s)
+        found = _Spans(spans, metrics)
+    if hourly_until is not None:
+        until_when = f"{hourly_until:%Y-%m-%d %H:%M} UTC"
+        click.echo(f"Of reports up to {until_when}, figures of each hour are kept: --every 1h shows them.", err=True)
     if form == "json":
         click.echo(json_array(dict(zip(found.heading(), row)) for row in found.rows()))
     elif form == "csv":
         click.echo(csv_lines(found.heading(), found.rows()), nl=False)
     elif not found.without_empty().metrics:
-        click.echo("Nothing of that was reported in that time. --since 30d looks further back.", err=True)
+        if hourly_until is None:
+            click.echo("Nothing of that was reported in that time. --since 30d looks further back.", err=True)
     elif isinstance(found, _Spans) and form == "plot":
         _plot(device, found, since, until)
     else:
         _show(found if names else found.without_empty())
+
+
+def _chart_span_s(since: datetime, until: datetime) -> int:
+    """As many spans as a chart has room for; whole hours, where that is more than one."""
+    span_s = max(1, int((until - since).total_seconds()) // _CHART_SPANS)
+    return span_s if span_s < _HOUR_S else -(-span_s // _HOUR_S) * _HOUR_S
 
 
 def _show(found: _Reports | _Spans) -> None:

@@ -25,14 +25,15 @@ from rpi_health.cli.progress import progress_bar
 def command(ctx: click.Context, before: datetime, dry_run: bool) -> None:
     """Delete old reports from the history.
 
-    Consumers may run meanwhile. The state of each device stays.
+    Consumers do that by themselves (setting `retention`), and may run meanwhile. The state of each device stays, and so
+    do the figures of each hour, for 400 days.
     """
     config = settings.load(ctx)
     from rpi_health import app
 
     reports = devices = 0
     with app.retention(config) as kept:
-        ids = list(kept.devices())
+        ids = list(kept.due(before))
         with progress_bar("Pruning", len(ids)) as advance:
             for device in ids:
                 count = kept.count_reports(device, before) if dry_run else sum(kept.prune(device, before))

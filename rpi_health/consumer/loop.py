@@ -12,6 +12,7 @@ from rpi_health import errors
 from rpi_health.consumer.backoff import Backoff
 from rpi_health.consumer.dead_letters import DeadLetters, Publish
 from rpi_health.consumer.intake import Intake
+from rpi_health.consumer.janitor import Janitor, Upkeep
 from rpi_health.consumer.pulse import Counted, Pulse
 from rpi_health.consumer.tally import Tally
 from rpi_health.consumer.writer import Store, Writer
@@ -25,6 +26,8 @@ _TICK_S = 1.0
 _DRAIN_TICK_S = 0.05
 # What closing the session may take after that: a broker that is frozen does not answer.
 _GOODBYE_S = 3.0
+# The janitor ends within a transaction. If that hangs, so be it: it is undone, and done by the next one.
+_JANITOR_GOODBYE_S = 1.0
 # Connected but not consuming is the classic freeze: after so long without a delivery, ask whether any should come.
 _STALLED_AFTER_S = 60.0
 _LOOKS_STABLE_AFTER_S = 60.0
@@ -112,6 +115,7 @@ class Consumer:
         publish: publishes letters to the dead-letter queue.
         limits: what to do and how long to try.
         observe: called with the payloads of each batch.
+        upkeep: what else is to be done now and then; used by one thread only. None: nothing.
     """
 
     def __init__(
@@ -122,6 +126,7 @@ class Consumer:
         publish: Publish,
         limits: Limits,
         observe: Callable[[list[dict[str, Any]]], None] | None = None,
+        upkeep: Upkeep | None = None,
     ) -> None:
         self._connect = connect
         self._check_database = check_database
@@ -143,6 +148,7 @@ class Consumer:
             observe,
         )
         self._threads: list[_Worker] = []
+        self._janitor = None if upkeep is None else _Worker("janitor", Janitor(upkeep, self._stop).run, self.stop)
         self._backoff = Backoff(_FIRST_RECONNECT_S, limits.reconnect_limit_s)
         self._started_at = 0.0
         self._has_consumed = False
@@ -184,6 +190,8 @@ class Consumer:
             worker.start()
         try:
             self._persevere(self._check_database)
+            if self._janitor is not None:
+                self._janitor.start()
             while not self._stop.is_set():
                 self._persevere(self._open_connection)
                 self._serve()
@@ -365,6 +373,8 @@ class Consumer:
         deadline = self._drain_until or time.monotonic() + self._limits.drain_timeout_s
         for worker in self._threads:
             worker.join(max(0.0, deadline - time.monotonic()))
+        if self._janitor is not None and self._janitor.is_alive():
+            self._janitor.join(_JANITOR_GOODBYE_S)
         if self._has_consumed:
             log.info("Stopped.", extra={"event": "stopped", **self.tally.as_fields()})
 

@@ -2,5 +2,6 @@
 
 from rpi_health.store.retention import Retention
 from rpi_health.store.store import Refused, Store
+from rpi_health.store.upkeep import Upkeep
 
-__all__ = ["Refused", "Retention", "Store"]
+__all__ = ["Refused", "Retention", "Store", "Upkeep"]

@@ -5,22 +5,35 @@ Every transaction is a small one, of one device: consumers write beside it and d
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from rpi_health import errors
-from rpi_health.database_errors import translated
+from rpi_health.store import hourly
+from rpi_health.store.hourly import HOURLY
+from rpi_health.store.transaction import in_transaction
 from rpi_health.store.upsert import HISTORY, RECEIPTS, STATUS
 
 #: Most rows that one transaction deletes: some hundredths of a second.
-CHUNK_ROWS = 5_000
+CHUNK_ROWS = 2_000
 _IDS = 1_000
-_TRIES = 3
-_T = TypeVar("_T")
+
+_Condition = sa.ColumnElement[bool]
+_REPORTED, _RECEIVED, _HOUR = HISTORY.c.reported_at, RECEIPTS.c.received_at, HOURLY.c.hour_start
+
+
+class Page(NamedTuple):
+    """A part of all devices.
+
+    Args:
+        last: the last id of the page, after which the next one begins; None: there is none.
+        due: the ids, in order, of those of which something is too old.
+    """
+
+    last: str | None
+    due: list[str]
 
 
 class Retention:
@@ -28,82 +41,102 @@ class Retention:
 
     Args:
         engine: as `database.create_engine(url, writer=True)` makes it. The schema must be current.
+        now: aware. Hourly figures are kept for 400 days up to then.
     """
 
-    def __init__(self, engine: sa.Engine) -> None:
+    def __init__(self, engine: sa.Engine, now: datetime) -> None:
         self._engine = engine
+        self._hours_from = now - hourly.KEPT
 
-    def devices(self) -> Iterator[str]:
-        """The ids of all devices, in order.
+    def page(self, before: datetime, after: str = "") -> Page:
+        """Look through some devices, those that come after an id, for reports that are older than `before`.
 
         Raises:
             DatabaseError: the database cannot be read.
         """
-        ids, last = STATUS.c.raspberry_id, ""
-        while True:
-            query = sa.select(ids).where(ids > last).order_by(ids).limit(_IDS)
-            found = self._do(lambda connection: list(connection.scalars(query)))  # noqa: B023 - called at once
-            yield from found
-            if len(found) < _IDS:
-                return
-            last = found[-1]
+        ids = STATUS.c.raspberry_id
+        old = [(_REPORTED, before), (_RECEIVED, before), (_HOUR, self._hours_from)]
+        is_due = sa.or_(*(sa.exists().where(*_older(column, ids, than)) for column, than in old))
+        query = sa.select(ids, is_due).where(ids > after).order_by(ids).limit(_IDS)
+        found = in_transaction(self._engine, lambda connection: connection.execute(query).all())
+        return Page(found[-1][0] if found else None, [device for device, due in found if due])
+
+    def due(self, before: datetime) -> Iterator[str]:
+        """The ids of all devices of which something is too old, in order. Raises as `page` does."""
+        page = self.page(before)
+        while page.last is not None:
+            yield from page.due
+            page = self.page(before, page.last)
 
     def count_reports(self, device: str, before: datetime) -> int:
-        """How many reports of a device are older. Raises as `devices` does."""
-        query = sa.select(sa.func.count()).select_from(HISTORY).where(*_older(HISTORY.c.reported_at, device, before))
-        return self._do(lambda connection: connection.scalar(query)) or 0
+        """How many reports of a device are older. Raises as `page` does."""
+        query = sa.select(sa.func.count()).select_from(HISTORY).where(*_older(_REPORTED, device, before))
+        return in_transaction(self._engine, lambda connection: connection.scalar(query)) or 0
 
     def prune(self, device: str, before: datetime) -> Iterator[int]:
         """Delete the reports of a device that are older, and what was noted of such messages.
+
+        The figures of their hours are kept, for as long as such figures are.
 
         Yields: after each transaction, how many reports it deleted.
 
         Raises:
             DatabaseError: what was not deleted yet is still there.
         """
-        yield from self._delete_reports(device, before)
-        self._delete(RECEIPTS, _older(RECEIPTS.c.received_at, device, before))
+        yield from self._chunks(lambda connection: _roll_up_oldest(connection, device, before))
+        for column, than in ((_RECEIVED, before), (_HOUR, self._hours_from)):
+            self._delete(column.table, _older(column, device, than))
 
     def forget(self, device: str) -> Iterator[int]:
         """Delete all that is known of a device; should it report again, it is a new one.
 
         Yields and raises as `prune` does. The device itself goes last: until then it can be tried again.
         """
-        yield from self._delete_reports(device, None)
-        self._delete(RECEIPTS, [RECEIPTS.c.raspberry_id == device])
-        self._delete(STATUS, [STATUS.c.raspberry_id == device])
+        yield from self._chunks(lambda connection: _delete_oldest(connection, [_is_of(device, HISTORY)]))
+        for table in (HOURLY, RECEIPTS, STATUS):
+            self._delete(table, [_is_of(device, table)])
 
-    def _delete_reports(self, device: str, before: datetime | None) -> Iterator[int]:
+    def _chunks(self, delete: Callable[[sa.Connection], int]) -> Iterator[int]:
         deleted = CHUNK_ROWS
         while deleted >= CHUNK_ROWS:
-            deleted = self._do(lambda connection: _delete_oldest(connection, device, before))
+            deleted = in_transaction(self._engine, delete)
             yield deleted
 
-    def _delete(self, table: sa.Table, conditions: Sequence[Any]) -> None:
-        self._do(lambda connection: connection.execute(sa.delete(table).where(*conditions)))
-
-    def _do(self, work: Callable[[sa.Connection], _T]) -> _T:
-        """Do it in a transaction; again where that had to give way, as to a consumer's in a deadlock."""
-        for _ in range(_TRIES - 1):
-            with contextlib.suppress(errors.DatabaseUnavailable):
-                return self._do_once(work)
-        return self._do_once(work)
-
-    def _do_once(self, work: Callable[[sa.Connection], _T]) -> _T:
-        with translated(self._engine.url), self._engine.begin() as connection:
-            return work(connection)
+    def _delete(self, table: Any, conditions: Sequence[_Condition]) -> None:
+        in_transaction(self._engine, lambda connection: connection.execute(sa.delete(table).where(*conditions)))
 
 
-def _older(column: sa.Column[datetime], device: str, before: datetime | None) -> list[sa.ColumnElement[bool]]:
-    of_device = column.table.c.raspberry_id == device
-    return [of_device] if before is None else [of_device, column < before]
+def _is_of(device: Any, table: Any) -> _Condition:
+    is_of: _Condition = table.c.raspberry_id == device
+    return is_of
 
 
-def _delete_oldest(connection: sa.Connection, device: str, before: datetime | None) -> int:
-    """Delete the oldest reports of a device, about `CHUNK_ROWS` of them. Returns how many."""
-    at = HISTORY.c.reported_at
-    older = _older(at, device, before)
-    # By their time: the key also has a digest, and those of one time go together.
-    last = connection.scalar(sa.select(at).where(*older).order_by(at).limit(1).offset(CHUNK_ROWS - 1))
-    chunk = older if last is None else [*older, at <= last]
-    return int(connection.execute(sa.delete(HISTORY).where(*chunk)).rowcount)
+def _older(column: sa.Column[datetime], device: Any, before: datetime) -> list[_Condition]:
+    return [_is_of(device, column.table), column < before]
+
+
+def _roll_up_oldest(connection: sa.Connection, device: str, before: datetime) -> int:
+    """Make the oldest reports of a device, about `CHUNK_ROWS` of them, figures of their hours. Returns how many."""
+    # Whoever writes a report of the device has this row first: until we are done, none comes and none goes.
+    row = sa.select(STATUS.c.id).where(_is_of(device, STATUS)).with_for_update()
+    if connection.scalar(row) is None:
+        return 0
+    reports = _oldest(connection, _older(_REPORTED, device, before))
+    hourly.add(connection, device, reports)
+    return _delete(connection, reports)
+
+
+def _delete_oldest(connection: sa.Connection, reports: Sequence[_Condition]) -> int:
+    """Delete the oldest of these reports of a device, about `CHUNK_ROWS` of them. Returns how many."""
+    return _delete(connection, _oldest(connection, reports))
+
+
+def _delete(connection: sa.Connection, reports: Sequence[_Condition]) -> int:
+    return int(connection.execute(sa.delete(HISTORY).where(*reports)).rowcount)
+
+
+def _oldest(connection: sa.Connection, reports: Sequence[_Condition]) -> Sequence[_Condition]:
+    """Of these reports of a device the oldest, by their time: the key also has a digest, and one time goes together."""
+    nth = sa.select(_REPORTED).where(*reports).order_by(_REPORTED).limit(1).offset(CHUNK_ROWS - 1)
+    last = connection.scalar(nth)
+    return reports if last is None else [*reports, HISTORY.c.reported_at <= last]

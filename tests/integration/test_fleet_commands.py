@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import shutil
 import unicodedata
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
@@ -113,6 +114,24 @@ def test_history_as_json_and_as_csv_say_the_same(run: Fleet) -> None:
         # What is kept in a minute's time between the two is the same but for its ends.
         common = [line for line in lines if line in [{k: text(v) for k, v in each.items()} for each in objects]]
         assert len(common) >= len(lines) - 2
+
+
+def test_history_by_the_hour_goes_on_where_reports_were_deleted(run: Fleet, fleet: Path, tmp_path: Path) -> None:
+    url = f"sqlite:///{shutil.copy(fleet, tmp_path / 'pruned.db')}"
+    run.env["RPI_HEALTH_DATABASE_URL"] = url
+    before = json.loads(run["history raspberry-02 --since 90d --every 1h --metric temp --json"])
+    (only,) = before
+    assert only["reports"] == 1
+    assert run["prune --older-than 30d"].startswith("Deleted 1 report of 1 device")
+    assert json.loads(run["history raspberry-02 --since 90d --every 1h --metric temp --json"]) == before
+    until = datetime.fromisoformat(only["start"].replace("Z", "+00:00")) + timedelta(hours=1)
+    said = f"Of reports up to {until:%Y-%m-%d %H:%M} UTC, figures of each hour are kept: --every 1h shows them.\n"
+    for options in ("--since 90d", "--since 90d --every 30m"):
+        assert run.error_of(f"history raspberry-02 {options}") == (0, said)
+    as_json = run.output_of("history", "raspberry-02", "--since", "90d", "--json", env=run.env)
+    assert (as_json.stdout, as_json.stderr) == (b"[]\n", said.encode())
+    # A chart of so long a time is by whole hours.
+    assert "raspberry-02: Temp in °C" in run["history raspberry-02 --since 90d --plot"]
 
 
 def text(value: object) -> str:

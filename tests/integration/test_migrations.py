@@ -20,7 +20,7 @@ from tests.schema import assert_models_equal_tables, connected, cut_off_at, run,
 ROOT = Path(__file__).resolve().parents[2]
 TABLES = {
     *("device_status", "device_history", "message_receipts", "poison_notes"),
-    *("consumer_status", "consumer_hearing"),
+    *("device_history_hourly", "consumer_status", "consumer_hearing", "consumer_upkeep"),
 }
 NOON = datetime(2025, 7, 1, 12, 0, 0, 123456, tzinfo=timezone.utc)
 
@@ -94,8 +94,8 @@ def test_sqlite_clusters_by_the_key(sqlite_url: str) -> None:
     migrations.upgrade(sqlite_url)
     clustered = "SELECT name FROM sqlite_master WHERE sql LIKE '%WITHOUT ROWID%' ORDER BY name"
     assert scalars(sqlite_url, clustered) == [
-        *("consumer_hearing", "consumer_status", "device_history"),
-        *("message_receipts", "poison_notes"),
+        *("consumer_hearing", "consumer_status", "consumer_upkeep"),
+        *("device_history", "device_history_hourly", "message_receipts", "poison_notes"),
     ]
 
 
@@ -103,14 +103,14 @@ def test_goes_up_down_and_up_with_rows(migrated_url: str) -> None:
     add_rows(migrated_url)
     migrations.downgrade(migrated_url, "base")
     assert tables(migrated_url) == set()
-    assert migrations.upgrade(migrated_url) == migrations.Result(None, "0003")
+    assert migrations.upgrade(migrated_url) == migrations.Result(None, "0004")
     add_rows(migrated_url)
 
 
 def test_second_run_changes_nothing(migrated_url: str) -> None:
     add_rows(migrated_url)
     result = migrations.upgrade(migrated_url)
-    assert (result.before, str(result)) == (result.after, "The tables are up to date (revision 0003).")
+    assert (result.before, str(result)) == (result.after, "The tables are up to date (revision 0004).")
     assert len(scalars(migrated_url, "SELECT id FROM device_status")) == 2
 
 
@@ -124,7 +124,7 @@ def test_five_at_once_all_succeed_and_one_does_it(database_url: str, tmp_path: P
     outputs = [process.communicate(timeout=60) for process in running]
     assert [(process.returncode, err) for process, (_, err) in zip(running, outputs)] == [(0, "")] * 5
     said = sorted(out.strip() for out, _ in outputs)
-    assert said == ["Created the tables (revision 0003).", *["The tables are up to date (revision 0003)."] * 4]
+    assert said == ["Created the tables (revision 0004).", *["The tables are up to date (revision 0004)."] * 4]
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])

@@ -1,0 +1,77 @@
+"""What is left of old reports: for each hour of a device, the least, the mean and the greatest value of each metric."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from rpi_health.epoch import EPOCH, span_start
+from rpi_health.metric import METRICS
+from rpi_health.models import DeviceHistoryHourly
+from rpi_health.store.upsert import HISTORY
+
+HOURLY: sa.Table = DeviceHistoryHourly.__table__
+#: How long these figures are kept.
+KEPT = timedelta(days=400)
+_HOUR_S = 3600
+
+_Hour = Mapping[str, Any]
+
+
+def add(connection: sa.Connection, device: str, reports: Sequence[sa.ColumnElement[bool]]) -> None:
+    """Add reports of a device to the figures of their hours.
+
+    Args:
+        reports: which rows of the history; all of one device. Until the transaction ends, nobody else may add or delete
+            reports of that device: what is added here must be what the caller then deletes.
+    """
+    new: dict[datetime, _Hour] = {hour["hour_start"]: hour for hour in _by_hour(connection, device, reports)}
+    if not new:
+        return
+    of_these = [HOURLY.c.raspberry_id == device, HOURLY.c.hour_start.between(min(new), max(new))]
+    for row in connection.execute(sa.select(HOURLY).where(*of_these)).mappings().all():
+        start = row["hour_start"]
+        if start in new:
+            new[start] = merged(dict(row), new[start])
+            connection.execute(sa.delete(HOURLY).where(*of_these, HOURLY.c.hour_start == start))
+    connection.execute(sa.insert(HOURLY), [dict(hour) for hour in new.values()])
+
+
+def merged(one: _Hour, other: _Hour) -> _Hour:
+    """The figures of the reports of both."""
+    hour = {**one, "reports": one["reports"] + other["reports"]}
+    for metric in METRICS:
+        least, mean, most, count = (f"{metric.column}_{kind}" for kind in ("min", "mean", "max", "count"))
+        halves = [half for half in (one, other) if half[count]]
+        hour[count] = sum(half[count] for half in halves)
+        hour[least] = min((half[least] for half in halves), default=None)
+        hour[most] = max((half[most] for half in halves), default=None)
+        hour[mean] = sum(half[mean] * half[count] for half in halves) / hour[count] if halves else None
+    return hour
+
+
+def _by_hour(connection: sa.Connection, device: str, reports: Sequence[sa.ColumnElement[bool]]) -> list[dict[str, Any]]:
+    start = span_start(HISTORY.c.reported_at, _HOUR_S).label("start")
+    query = sa.select(start, sa.func.count().label("reports"), *_figures()).where(*reports).group_by(start)
+    hours = []
+    for row in connection.execute(query).mappings():
+        hour: dict[str, Any] = {"raspberry_id": device, **row}
+        hour["hour_start"] = EPOCH + timedelta(seconds=hour.pop("start"))
+        hours.append(hour)
+    return hours
+
+
+def _figures() -> list[sa.ColumnElement[Any]]:
+    figures: list[sa.ColumnElement[Any]] = []
+    for metric in METRICS:
+        column = HISTORY.c[metric.column]
+        figures += [
+            sa.func.min(column).label(f"{metric.column}_min"),
+            sa.cast(sa.func.avg(column), sa.Double()).label(f"{metric.column}_mean"),
+            sa.func.max(column).label(f"{metric.column}_max"),
+            sa.func.count(column).label(f"{metric.column}_count"),
+        ]
+    return figures
