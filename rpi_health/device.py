@@ -16,6 +16,8 @@ _ADDRESS_KEYS = ("ip", "ipv4", "address", "addr", "ip_address", "ipv6")
 
 #: CPU temperatures in °C from which a device counts as warm and as hot. A Pi throttles at 80.
 WARM_CELSIUS, HOT_CELSIUS = 75.0, 80.0
+#: Temperatures are judged as they are shown, with one decimal: 79.95 is shown as 80.0, and is hot.
+ROUNDED_CELSIUS = 0.05
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from rpi_health import hearing
 from rpi_health.database_errors import translated
-from rpi_health.device import Device, Selection
+from rpi_health.device import HOT_CELSIUS, ROUNDED_CELSIUS, WARM_CELSIUS, Device, Selection
 from rpi_health.epoch import EpochSeconds
 from rpi_health.errors import UnknownDevice
 from rpi_health.hearing import STATES, Rules
@@ -26,6 +26,7 @@ _LENGTHS = 2
 _STATUS: sa.Table = DeviceStatus.__table__  # type: ignore[assignment]
 _COLUMNS = [_STATUS.c[name] for name in Device.__dataclass_fields__ if name != "state"]
 _SIGHTING = [ConsumerStatus.__table__.c[name] for name in Sighting._fields]
+_HEATS = (HOT_CELSIUS, WARM_CELSIUS)
 #: Of the spans in which the fleet was being heard, so many of the newest are looked at.
 _SPANS = 16
 
@@ -53,7 +54,7 @@ def look(engine: sa.Engine, selection: Selection, rules: Rules) -> tuple[list[De
             conditions.append(rank.in_([STATES.index(state) for state in selection.states]))
         query = sa.select(rank, *_COLUMNS).where(*conditions).order_by(*_order(selection, rank))
         found = [_device(row) for row in connection.execute(query.limit(selection.limit))]
-        return found, Overview(_counts(connection, rank), _sightings(connection), heard_until)
+        return found, Overview(*_figures(connection, rank), _sightings(connection), heard_until)
 
 
 def _ranked(connection: sa.Connection, rules: Rules) -> tuple[datetime | None, sa.ColumnElement[int]]:
@@ -77,11 +78,19 @@ def _device(row: Sequence[Any]) -> Device:
     return Device(raspberry_id, STATES[rank], *values)
 
 
-def _counts(connection: sa.Connection, rank: sa.ColumnElement[int]) -> dict[str, int]:
-    ranks = sa.select(rank).subquery()
-    query = sa.select(ranks.c[0], sa.func.count()).group_by(ranks.c[0])
-    found: dict[int, int] = dict(map(tuple, connection.execute(query)))
-    return {state: found.get(number, 0) for number, state in enumerate(STATES)}
+def _figures(
+    connection: sa.Connection, rank: sa.ColumnElement[int]
+) -> tuple[dict[str, int], int, int, datetime | None]:
+    """Of the whole fleet: how many are in each state, how many are hot and how many warm, and the last report."""
+    devices = sa.select(rank, DeviceStatus.cpu_temp_celsius, DeviceStatus.last_update).subquery()
+    state, celsius, heard = devices.c
+    hot, warm = (sa.func.count(_case(celsius >= limit - ROUNDED_CELSIUS, 1, None)) for limit in _HEATS)
+    query = sa.select(state, sa.func.count(), hot, warm, sa.func.max(heard)).group_by(state)
+    found = [tuple(row) for row in connection.execute(query)]
+    counts = {STATES[number]: count for number, count, *_ in found}
+    hot_ones, not_cool = (sum(row[position] for row in found) for position in (2, 3))
+    last_report = max((row[4] for row in found if row[4] is not None), default=None)
+    return {state: counts.get(state, 0) for state in STATES}, hot_ones, not_cool - hot_ones, last_report
 
 
 def _sightings(connection: sa.Connection) -> list[Sighting]:

@@ -72,11 +72,16 @@ class Overview(NamedTuple):
 
     Args:
         counts: how many devices there are, by state, all of `hearing.STATES`.
+        hot, warm: how many are as hot as `device.HOT_CELSIUS`, and how many are only warm.
+        last_report: when any device was last heard of; None where none ever was.
         consumers: those that were seen, the newest first; those that are gone may be among them.
         heard_until: when the fleet was being heard last, which is what states are as of; None where nobody ever did.
     """
 
     counts: Mapping[str, int]
+    hot: int
+    warm: int
+    last_report: datetime | None
     consumers: Sequence[Sighting]
     heard_until: datetime | None
 

@@ -136,7 +136,7 @@ def _show(devices: list[Device], overview: Overview, names: Sequence[str] | None
     console = Console()
     console.print(render.fleet(devices, now, console, names), crop=False)
     console.print()
-    console.print(render.summary(devices, now, overview))
+    console.print(render.summary(len(devices), now, overview))
 
 
 def _watch(config: Config, selection: Selection, names: Sequence[str] | None, every_s: float) -> None:
@@ -154,9 +154,11 @@ def _watch(config: Config, selection: Selection, names: Sequence[str] | None, ev
         room = max(1, console.height - _OTHER_LINES)
         limit = room if selection.limit is None else min(room, selection.limit)
         devices, overview = app.devices(config, selection._replace(limit=limit))
+        if not any(overview.counts.values()):
+            return _EMPTY
         now = datetime.now(timezone.utc)
         table = render.fleet(devices, now, console, names, before)
         before = {device.raspberry_id: device for device in devices}
-        return Group(table, "", render.summary(devices, now, overview))
+        return Group(table, "", render.summary(len(devices), now, overview))
 
     watch(console, draw, every_s)

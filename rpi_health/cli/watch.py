@@ -29,20 +29,24 @@ def watch(console: Console, draw: Callable[[], RenderableType], every_s: float) 
     Args:
         draw: called each time.
         every_s: how long after that the next time is.
+
+    Raises:
+        DatabaseError: there is nothing to draw from the start.
     """
     gc.enable()  # a command that ends soon does without
-    last: RenderableType = Text()
     hint = Text(f"every {every_s:g} s · q quits", style="dim")
-    with contextlib.suppress(KeyboardInterrupt), _keys() as pressed, _screen(console) as live:
-        while True:
-            try:
-                last, trouble = draw(), Text()
-            except DatabaseError as error:
-                why = clean(redact(click.get_current_context(), str(error)))
-                trouble = Text(f"As it was before this: {why}\n", style="bold red")
-            live.update(Group(last, trouble, hint), refresh=True)
-            if pressed(every_s):
-                return
+    with contextlib.suppress(KeyboardInterrupt):
+        last, trouble = draw(), Text()
+        with _keys() as pressed, _screen(console) as live:
+            while True:
+                live.update(Group(last, trouble, hint), refresh=True)
+                if pressed(every_s):
+                    return
+                try:
+                    last, trouble = draw(), Text()
+                except DatabaseError as error:
+                    why = clean(redact(click.get_current_context(), str(error)))
+                    trouble = Text(f"As it was before this: {why}\n", style="bold red")
 
 
 def _screen(console: Console) -> Live:

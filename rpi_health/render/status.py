@@ -82,26 +82,24 @@ def _layout(columns: Sequence[_Column]) -> Table:
     return table
 
 
-def summary(devices: Sequence[Device], now: datetime, overview: Overview) -> RenderableType:
-    """The whole fleet in a line, and who hears it in another."""
-    return Group(_figures(devices, overview), _hearing(devices, now, overview))
+def summary(shown: int, now: datetime, overview: Overview) -> RenderableType:
+    """The whole fleet in a line, of which so many devices are shown; and who hears it in another."""
+    return Group(_figures(shown, overview), _hearing(now, overview))
 
 
-def _figures(devices: Sequence[Device], overview: Overview) -> Text:
+def _figures(shown: int, overview: Overview) -> Text:
     total = sum(overview.counts.values())
-    heats = [heat(device.cpu_temp_celsius) for device in devices if device.cpu_temp_celsius is not None]
-    hot, warm = heats.count(HOT), heats.count(WARM)
-    shown = "" if len(devices) == total else f"{len(devices)} of "
-    parts = [Text(f"{shown}{total} device{'' if total == 1 else 's'}", style="bold")]
+    of = "" if shown == total else f"{shown:,} of "
+    parts = [Text(f"{of}{total:,} device{'' if total == 1 else 's'}", style="bold")]
     # Who is in the most trouble comes first, as in the table.
     counts = [(state, count) for state, count in reversed(list(overview.counts.items())) if count]
-    parts += [Text(f"{STATE_SIGNS[state]} {count} {state}", style=STATE_STYLES[state]) for state, count in counts]
-    parts += [Text(f"{hot} hot", style=HOT)] if hot else []
-    parts += [Text(f"{warm} warm", style=WARM)] if warm else []
+    parts += [Text(f"{STATE_SIGNS[state]} {count:,} {state}", style=STATE_STYLES[state]) for state, count in counts]
+    parts += [Text(f"{overview.hot:,} hot", style=HOT)] if overview.hot else []
+    parts += [Text(f"{overview.warm:,} warm", style=WARM)] if overview.warm else []
     return Text(" · ").join(parts)
 
 
-def _hearing(devices: Sequence[Device], now: datetime, overview: Overview) -> Text:
+def _hearing(now: datetime, overview: Overview) -> Text:
     running = overview.running(now)
     parts = [Text(f"{len(running)} consumer{'' if len(running) == 1 else 's'}")]
     if running:
@@ -112,8 +110,7 @@ def _hearing(devices: Sequence[Device], now: datetime, overview: Overview) -> Te
     if gone:
         when = ago(max(consumer.updated_at for consumer in gone), now)
         parts.append(Text(f"{len(gone)} ended without a word {when}", style=WARM))
-    heard = [device.last_update for device in devices if device.last_update is not None]
-    parts += [Text(f"last report {ago(max(heard), now)}")] if heard else []
+    parts += [Text(f"last report {ago(overview.last_report, now)}")] if overview.last_report else []
     line = Text(" · ").join(parts)
     if not overview.is_heard(now):
         line.append(f"\n{why_unheard(now, overview)}", style=WARM)

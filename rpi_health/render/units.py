@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from rpi_health.device import HOT_CELSIUS, WARM_CELSIUS
+from rpi_health.device import HOT_CELSIUS, ROUNDED_CELSIUS, WARM_CELSIUS
 
 HOT, WARM, COOL = "bold red", "yellow", "green"
 
@@ -69,7 +69,7 @@ def figures(values: Sequence[float], unit: str, separator: str) -> str:
 
 def heat(celsius: float) -> str:
     """The style of a temperature, judged as it is shown: what reads 80.0 °C is hot."""
-    shown = round(celsius, 1)
+    shown = celsius + ROUNDED_CELSIUS
     return HOT if shown >= HOT_CELSIUS else WARM if shown >= WARM_CELSIUS else COOL
 
 

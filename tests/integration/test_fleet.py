@@ -16,6 +16,7 @@ from rpi_health.errors import UnknownDevice
 from rpi_health.hearing import Rules, hearing, state
 from rpi_health.models import ConsumerHearing, DeviceStatus
 from rpi_health.payload import decode
+from rpi_health.render.units import COOL, HOT, WARM, heat
 from rpi_health.report import Envelope
 from rpi_health.store import Store
 
@@ -156,6 +157,28 @@ def test_trouble_comes_first_and_can_be_chosen(engine: sa.Engine) -> None:
     assert ids(engine, states=("online", "offline")) == ["[pi]*", "pi-2"]
     overview = fleet.look(engine, Selection(states=("late",), limit=1), Rules())[1]
     assert overview.counts == {"online": 1, "late": 3, "offline": 1}
+
+
+def test_figures_are_of_the_whole_fleet_however_few_are_chosen(migrated_url: str, engine: sa.Engine) -> None:
+    celsius = {"pi-2": 80.0, "pi-10": 79.95, "PI-3": 79.94, "a%b_c!d": 74.95, "[pi]*": 74.94}
+    writing = create_engine(migrated_url, writer=True)
+    with writing.begin() as connection:
+        for device, degrees in celsius.items():
+            one = sa.update(DeviceStatus).where(DeviceStatus.raspberry_id == device)
+            connection.execute(one.values(cpu_temp_celsius=degrees))
+    writing.dispose()
+    assert [heat(degrees) for degrees in celsius.values()] == [HOT, HOT, WARM, WARM, COOL]
+    overview = fleet.look(engine, Selection("[[]none*", limit=1), Rules())[1]
+    assert (overview.hot, overview.warm, overview.last_report) == (2, 2, NOON)
+    assert sum(overview.counts.values()) == len(celsius)
+
+
+def test_fleet_without_devices_has_figures(migrated_url: str) -> None:
+    engine = create_engine(migrated_url)
+    devices, overview = fleet.look(engine, Selection(), Rules())
+    engine.dispose()
+    assert (devices, set(overview.counts.values())) == ([], {0})
+    assert (overview.hot, overview.warm, overview.last_report, overview.heard_until) == (0, 0, None, None)
 
 
 @pytest.mark.parametrize(

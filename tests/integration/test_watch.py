@@ -6,8 +6,8 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Iterator
-from datetime import datetime, timezone
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pyte
@@ -69,13 +69,17 @@ class Watching:
         os.close(self._terminal)
 
 
+def add_devices(engine: sa.Engine, ids: Sequence[str]) -> None:
+    now = datetime.now(timezone.utc)
+    rows = [{"raspberry_id": each, "last_update": now, "cpu_temp_celsius": 48.0} for each in ids]
+    with engine.begin() as connection:
+        connection.execute(sa.insert(DeviceStatus), rows)
+
+
 @pytest.fixture
 def engine(migrated_url: str) -> Iterator[sa.Engine]:
     engine = create_engine(migrated_url, writer=True)
-    with engine.begin() as connection:
-        for number in range(40):
-            values = {"last_update": datetime.now(timezone.utc), "cpu_temp_celsius": 48.0}
-            connection.execute(sa.insert(DeviceStatus).values(raspberry_id=f"pi-{number:02}", **values))
+    add_devices(engine, [f"pi-{number:02}" for number in range(40)])
     yield engine
     engine.dispose()
 
@@ -119,8 +123,7 @@ def test_database_that_is_away_is_said_and_waited_for(
 
     migrations.upgrade(postgresql_url)
     engine = create_engine(postgresql_url, writer=True)
-    with engine.begin() as connection:
-        connection.execute(sa.insert(DeviceStatus).values(raspberry_id="pi-1", last_update=datetime.now(timezone.utc)))
+    add_devices(engine, ["pi-1"])
     engine.dispose()
     watching = Watching(tmp_path, postgresql_url)
     try:
@@ -133,6 +136,51 @@ def test_database_that_is_away_is_said_and_waited_for(
         assert watching.sees("pi-1")
         watching.press(b"q")
         assert watching.process.wait(20) == 0
+    finally:
+        watching.close()
+
+
+def test_fleet_that_nobody_has_heard_yet_is_waited_for(migrated_url: str, tmp_path: Path) -> None:
+    watching = Watching(tmp_path, migrated_url)
+    engine = create_engine(migrated_url, writer=True)
+    try:
+        wait_until(lambda: watching.sees("No device has reported yet"), 20, "that there is nothing")
+        assert watching.sees("q quits")
+        add_devices(engine, ["pi-1"])
+        wait_until(lambda: watching.sees("pi-1"), 20, "the first device")
+        assert not watching.sees("No device has reported yet")
+        watching.press(b"q")
+        assert watching.process.wait(20) == 0
+    finally:
+        watching.close()
+        engine.dispose()
+
+
+def test_fleet_of_ten_thousand_shows_those_in_trouble_and_keeps_up(migrated_url: str, tmp_path: Path) -> None:
+    engine = create_engine(migrated_url, writer=True)
+    add_devices(engine, [f"pi-{number:05}" for number in range(10_000)])
+    watching = Watching(tmp_path, migrated_url)
+    try:
+        wait_until(lambda: watching.sees("of 10,000 devices"), 30, "the first picture")
+        assert sum(line.startswith("pi-") for line in watching.lines()) >= LINES - 10
+        with engine.begin() as connection:
+            silent = sa.update(DeviceStatus).where(DeviceStatus.raspberry_id == "pi-09999")
+            connection.execute(silent.values(last_update=datetime.now(timezone.utc) - timedelta(days=1)))
+        wait_until(lambda: watching.lines()[2].startswith("pi-09999"), 20, "the device in trouble")
+        assert "offline" in watching.lines()[2]
+        watching.press(b"q")
+        assert watching.process.wait(20) == 0
+    finally:
+        watching.close()
+        engine.dispose()
+
+
+def test_what_cannot_be_watched_from_the_start_ends_as_without_watch(tmp_path: Path) -> None:
+    watching = Watching(tmp_path, f"sqlite:///{tmp_path / 'fleet.db'}")
+    try:
+        assert watching.process.wait(20) == 6
+        wait_until(lambda: watching.sees("does not exist yet: run `rpi-health init-db`"), 5, "the cure")
+        assert b"?1049h" not in watching.output  # on the screen that stays
     finally:
         watching.close()
 

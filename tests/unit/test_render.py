@@ -21,7 +21,7 @@ from rpi_health.hearing import STATES
 from rpi_health.presence import Overview, Sighting
 from rpi_health.render import fleet, summary
 from rpi_health.render import status as rendering
-from rpi_health.render.units import ago, byte_count
+from rpi_health.render.units import HOT, WARM, ago, byte_count, heat
 from tests.unit.goldens import assert_golden
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
@@ -75,7 +75,15 @@ def overview(
 ) -> Overview:
     """A fleet that these devices are, and so many that are not shown and online."""
     counts = {state: sum(device.state == state for device in devices) for state in STATES}
-    return Overview({**counts, "online": counts["online"] + unseen}, consumers, heard_until)
+    heats = [heat(device.cpu_temp_celsius) for device in devices if device.cpu_temp_celsius is not None]
+    return Overview(
+        {**counts, "online": counts["online"] + unseen},
+        heats.count(HOT),
+        heats.count(WARM),
+        max((device.last_update for device in devices if device.last_update is not None), default=None),
+        consumers,
+        heard_until,
+    )
 
 
 def terminal(width: int, *, colour: bool = False) -> Console:
@@ -93,7 +101,7 @@ def shown(devices: list[Device], width: int, *, colour: bool = False) -> str:
     console = terminal(width, colour=colour)
     console.print(fleet(devices, NOW, console), crop=False)
     console.print()
-    console.print(summary(devices, NOW, overview(devices, CONSUMER)))
+    console.print(summary(len(devices), NOW, overview(devices, CONSUMER)))
     return printed(console)
 
 
@@ -153,7 +161,7 @@ def test_thousands_of_devices_have_a_row_each() -> None:
     devices = [replace(EXAMPLE, raspberry_id=f"pi-{number:04d}") for number in range(2000)]
     rows = lines(devices, 80)
     assert [row.split()[0] for row in rows[2:-3]] == [device.raspberry_id for device in devices]
-    assert rows[-2] == "2000 devices · ● 2000 online"
+    assert rows[-2] == "2,000 devices · ● 2,000 online"
 
 
 def test_unknown_values_are_dashes() -> None:
@@ -164,7 +172,7 @@ def test_unknown_values_are_dashes() -> None:
 
 def said(devices: Sequence[Device], fleet: Overview) -> list[str]:
     console = terminal(200)
-    console.print(summary(devices, NOW, fleet))
+    console.print(summary(len(devices), NOW, fleet))
     return printed(console).splitlines()
 
 
@@ -228,7 +236,7 @@ def test_summary_says_who_hears_the_fleet_and_why_nobody_does(
 
 
 def test_without_any_consumer_ever_states_are_as_of_the_last_report() -> None:
-    fleet = Overview({"online": 1, "late": 0, "offline": 0}, [], None)
+    fleet = overview([EXAMPLE], heard_until=None)
     assert said([EXAMPLE], fleet)[1:] == [
         "0 consumers · last report 12 s ago",
         "No consumer is running: states as of the last report.",

@@ -12,12 +12,13 @@ from rpi_health.cli.watch import watch
 
 
 def test_what_a_database_says_does_nothing_to_the_terminal_and_shows_no_password() -> None:
-    said = iter(["postgresql://pi:secret@db/fleet: \x1b]0;title\x07[red]no"])
+    pictures = iter(["fleet", errors.DatabaseUnavailable("postgresql://pi:secret@db/fleet: \x1b]0;title\x07[red]no")])
 
     def draw() -> str:
-        for text in said:
-            raise errors.DatabaseUnavailable(text)
-        raise KeyboardInterrupt
+        picture = next(pictures, KeyboardInterrupt())
+        if isinstance(picture, BaseException):
+            raise picture
+        return picture
 
     output = io.StringIO()
     console = Console(file=output, width=120, force_terminal=True, no_color=True)
