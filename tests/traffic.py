@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import random
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-#: 2026-10-21, in seconds since the epoch: dated reports lie behind it, one second apart.
-FIRST_SECOND = 1_792_540_800
+#: Twenty days ago, in seconds since the epoch: dated reports lie behind it, one second apart. Recent enough that none
+#: is deleted for its age, and long enough ago that none is ahead of the clock.
+FIRST_SECOND = int(time.time()) // 86_400 * 86_400 - 20 * 86_400
 
 
 class Key(NamedTuple):

@@ -45,7 +45,8 @@ class Fleet:
 
 @pytest.fixture
 def env(amqp: Amqp, migrated_url: str) -> dict[str, str]:
-    return {**amqp.env, "RPI_HEALTH_DATABASE_URL": migrated_url, "RPI_HEALTH_BATCH_SIZE": str(BATCH_SIZE)}
+    settings = {"DATABASE_URL": migrated_url, "BATCH_SIZE": str(BATCH_SIZE), "RETENTION": "0"}  # some are of 2024
+    return {**amqp.env, **{f"RPI_HEALTH_{name}": value for name, value in settings.items()}}
 
 
 def neighbour(number: int) -> dict[str, Any]:
