@@ -10,6 +10,7 @@ import pika
 from rpi_health import errors
 from rpi_health.broker import wire
 from rpi_health.broker.connection import Connection
+from rpi_health.broker.examination import Examination
 from rpi_health.broker.publisher import Outcome, Outgoing, Publication
 
 _T = TypeVar("_T")
@@ -41,6 +42,11 @@ class Broker:
             BrokerUnavailable: none could be used, and at least one did not answer.
         """
         return self._first_that_works(lambda url: Connection(_parameters(url), url, self._queue_arguments))
+
+    def examinations(self) -> list[Examination]:
+        """One for each address. Raises `ConfigurationError` where an address cannot be used."""
+        wire.guard_decoder()
+        return [Examination(_parameters(url), url) for url in self._urls]
 
     def publish(
         self,

@@ -73,6 +73,8 @@ def _trouble(cause: BaseException) -> str:
         return "does not answer: nothing listens there. Is RabbitMQ running, and is RPI_HEALTH_AMQP_URL right?"
     if isinstance(cause, AMQPConnectorStackTimeout):
         return "takes connections but does not answer in AMQP: check host and port, or whether it hangs."
+    if isinstance(cause, pika_errors.ConnectionBlockedTimeout):
+        return "takes no messages, as with a memory or disk alarm: make room there (`rabbitmq-diagnostics alarms`)."
     if isinstance(cause, (pika_errors.ConnectionClosed, pika_errors.ChannelClosed)):
         return f"ended the connection: {cause.reply_code} {cause.reply_text}."
     if type(cause) in _BROKEN_OFF:

@@ -31,6 +31,7 @@ COMMANDS = {
     "show": "show",
     "history": "history",
     "check": "check",
+    "doctor": "doctor",
     "prune": "prune",
     "forget": "forget",
     "completion": "completion",

@@ -57,14 +57,19 @@ def read(ctx: click.Context) -> Config:
     return config.read(flags, config_file=flags.pop(CONFIG_FILE.name, None))
 
 
-def load(ctx: click.Context) -> Config:
-    """The settings, with logging set up as they say. Raises as `read` does."""
+def load(ctx: click.Context, *, log_notices: bool = True) -> Config:
+    """The settings, with logging set up as they say. Raises as `read` does.
+
+    Args:
+        log_notices: whether what the user should know of them is logged; a caller that says so itself needs no log.
+    """
     from rpi_health import config, logs
 
     settings = read(ctx)
     ctx.find_root().meta[_REDACTOR] = logs.redactor(settings.secrets)
     logs.setup(settings.log_level, settings.log_format, settings.secrets)
-    config.log_notices(settings)
+    if log_notices:
+        config.log_notices(settings)
     return settings
 
 

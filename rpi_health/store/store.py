@@ -12,7 +12,7 @@ from typing import NamedTuple
 import sqlalchemy as sa
 
 from rpi_health import errors
-from rpi_health.database_errors import translate
+from rpi_health.database_errors import translate, translated
 from rpi_health.models import MessageReceipt, PoisonNote
 from rpi_health.presence import Beat, Identity
 from rpi_health.report import Report
@@ -105,6 +105,24 @@ class Store:
         identity = self._identity
         if identity is not None:
             self._in_transaction(lambda connection: presence.remove(connection, identity))
+
+    def rehearse(self, report: Report) -> bool:
+        """Write a report as `write` does, look whether it is there, and take it all back.
+
+        Returns: whether it was there.
+
+        Raises:
+            DatabaseError: it could not be written.
+        """
+        key = (upsert.HISTORY.c.raspberry_id == report.raspberry_id, upsert.HISTORY.c.digest == report.digest)
+        with translated(self._engine.url):
+            connection = self._connection()
+            transaction = connection.begin()
+            try:
+                self._write_all(connection, [report])
+                return connection.scalar(sa.select(upsert.HISTORY.c.reported_at).where(*key)) is not None
+            finally:
+                transaction.rollback()
 
     def close(self) -> None:
         """Close the connection, and those that the engine keeps. The store may be used again."""

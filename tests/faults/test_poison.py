@@ -79,6 +79,8 @@ def test_identical_messages_in_several_live_consumers_accuse_each_other_of_nothi
             channel.basic_get(amqp.queue)
     consumers = [postgresql_trial.consume(batch_size="50") for _ in range(MAX_NOTES + 2)]
     wait_until(lambda: amqp.counts() == (0, 0), 30, "an empty queue")
+    for consumer in consumers:
+        consumer.wait_for("consuming")  # the others may have been faster
     counts = [consumer.stop() for consumer in consumers]
     assert sum(each["redelivered"] for each in counts) == count
     assert sum(each["dead_lettered"] for each in counts) == 0
