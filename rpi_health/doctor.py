@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Generator, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from datetime import datetime, timezone
 
 from rpi_health import broker, errors, example, fleet, store
@@ -40,8 +40,9 @@ def examine(config: Config, *, round_trip: bool) -> Iterator[Finding]:
         except errors.ConfigurationError as error:  # what only a driver finds wrong with a URL
             yield Finding("configuration", "URLs", BROKEN, str(error), (), error.exit_status)
             return
-        for each in (*addresses, database):
-            opened.enter_context(closing(each))
+        for address in addresses:
+            opened.callback(address.close)
+        opened.callback(database.close)
         reached = yield from _first_reached(addresses)
         if reached is not None:
             yield from reached.queues(config.queue, config.dead_letter_queue)
