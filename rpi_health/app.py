@@ -15,16 +15,17 @@ from typing import TYPE_CHECKING, Any
 from rpi_health.version import __version__
 
 if TYPE_CHECKING:
-    from rpi_health.broker import Broker, Outcome, Outgoing
+    from rpi_health.broker import Broker, DeadQueue, Outcome, Outgoing
     from rpi_health.config import Config
     from rpi_health.consumer import Consumer
-    from rpi_health.delivery import Letter
+    from rpi_health.delivery import DeadLetter, Letter
     from rpi_health.device import Device, Selection
     from rpi_health.hearing import Rules
     from rpi_health.metric import Bucket, Metric, Reading
     from rpi_health.presence import Identity, Overview
     from rpi_health.store import Retention, Upkeep
 
+_CHUNK_LETTERS, _CHUNK_BYTES = 500, 8 * 1024 * 1024
 _SPAN_S = 2400  # of a sparkline: 36 of them fit beside the figures
 
 
@@ -136,6 +137,67 @@ def publish(
 ) -> Outcome:
     """Publish messages to the queue of the settings. See `Broker.publish`."""
     return _broker(config).publish(config.queue, messages, per_second=per_second, on_confirmed=on_confirmed)
+
+
+@contextmanager
+def dead_letters(config: Config) -> Iterator[DeadQueue]:
+    """The dead-letter queue of the settings, to look through. What is not settled stays.
+
+    Raises:
+        BrokerError: the broker cannot be used.
+    """
+    dead = _broker(config).dead_letters(config.dead_letter_queue)
+    try:
+        yield dead
+    finally:
+        dead.close()
+
+
+def retry(config: Config, dead: DeadQueue, letters: Iterable[DeadLetter]) -> Iterator[int]:
+    """Send letters to the queue of the settings again. Each is settled when the broker has confirmed that, not before.
+
+    Yields: how many were, some at a time.
+
+    Raises:
+        BrokerError: those that were not confirmed are still dead letters.
+    """
+    from rpi_health.broker import again
+
+    for chunk in _chunks(letters):
+        outcome = publish(config, map(again, chunk))
+        confirmed = [each for n, each in enumerate(chunk) if n < outcome.published and n not in outcome.failed]
+        dead.settle(confirmed)
+        yield len(confirmed)
+        if outcome.error is not None:
+            raise outcome.error
+
+
+def purge(dead: DeadQueue, letters: Iterable[DeadLetter]) -> Iterator[int]:
+    """Delete letters. Yields how many were, some at a time. Raises as `retry` does."""
+    for chunk in _chunks(letters):
+        dead.settle(chunk)
+        yield len(chunk)
+
+
+def bring_back(config: Config, letters: Iterable[DeadLetter]) -> Outcome:
+    """Publish letters to the dead-letter queue of the settings, as they were. See `Broker.publish`."""
+    from rpi_health.broker import as_it_was
+
+    return _broker(config).publish(config.dead_letter_queue, map(as_it_was, letters))
+
+
+def _chunks(letters: Iterable[DeadLetter]) -> Iterator[list[DeadLetter]]:
+    """Some letters at a time, and not too many bytes of them."""
+    chunk: list[DeadLetter] = []
+    size = 0
+    for letter in letters:
+        chunk.append(letter)
+        size += len(letter.body)
+        if len(chunk) == _CHUNK_LETTERS or size >= _CHUNK_BYTES:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
 
 
 def init_database(config: Config, say: Callable[[str], object]) -> str:

@@ -1,10 +1,11 @@
-"""The nouns between the broker and the consumer: a delivery, its AMQP properties, and whom to tell when it is settled.
+"""The nouns of messages: a delivery, its AMQP properties, whom to tell when it is settled, and a dead letter.
 
 Named tuples, like those in `report`: one of each is made for every message. No pika object is in them.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
@@ -74,3 +75,35 @@ class Letter(NamedTuple):
     delivery: Delivery
     reason: str
     detail: str
+
+
+class DeadLetter(NamedTuple):
+    """A message in the dead-letter queue.
+
+    Args:
+        tag: its delivery tag on the channel that it was read on.
+        reason: one of `errors.REASONS`; `unknown` where rpi-health did not put it there.
+        detail: what was wrong.
+        queue: where it came from; empty where that is not known.
+        received_at: when it was received there, as the header has it; empty where that is not known.
+        redelivered: whether it had been delivered before.
+        retries: how often it was sent there again.
+        properties: as sent, without the headers that rpi-health added.
+        body: as sent.
+    """
+
+    tag: int
+    reason: str
+    detail: str
+    queue: str
+    received_at: str
+    redelivered: bool
+    retries: int
+    properties: Properties
+    body: bytes
+
+    @property
+    def id(self) -> str:
+        """Twelve hexadecimal digits, the same whenever it is looked at."""
+        key = "\0".join((self.reason, self.queue, self.received_at)).encode(errors="surrogatepass")
+        return hashlib.blake2b(self.body, digest_size=6, key=hashlib.blake2b(key, digest_size=16).digest()).hexdigest()

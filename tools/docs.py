@@ -36,11 +36,9 @@ def commands() -> str:
     """The commands, each with the options that are its own."""
     rows: list[tuple[str, str]] = []
     with click.Context(rpi_health) as context:
-        for name in rpi_health.list_commands(context):
-            command = rpi_health.get_command(context, name)
-            if command is not None:
-                rows.append((f"**`{name}`**", _first_paragraph(command.help or "")))
-                rows.extend(_own_options(command))
+        for name, command in _all_commands(context, rpi_health):
+            rows.append((f"**`{name}`**", _first_paragraph(command.help or "")))
+            rows.extend(_own_options(command))
     return _table(("Command and options", "What it does"), rows)
 
 
@@ -76,6 +74,16 @@ def _own_options(command: click.Command) -> Iterable[tuple[str, str]]:
         if isinstance(option, click.Option) and not shared & set(option.opts):
             value = "" if option.is_flag else f" {option.metavar}"
             yield f"`{option.opts[0]}{value}`", " ".join((option.help or "").split())
+
+
+def _all_commands(context: click.Context, group: click.Group, above: str = "") -> Iterable[tuple[str, click.Command]]:
+    """The commands of a group, and behind each that is a group those of that one."""
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if command is not None:
+            yield above + name, command
+            if isinstance(command, click.Group):
+                yield from _all_commands(context, command, f"{above}{name} ")
 
 
 def _first_paragraph(text: str) -> str:

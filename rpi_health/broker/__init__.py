@@ -5,9 +5,21 @@ Vendor exceptions and objects end here: callers see `errors.BrokerError` and the
 
 from rpi_health.broker.broker import Broker
 from rpi_health.broker.connection import Connection
-from rpi_health.broker.dead_letter import as_outgoing
+from rpi_health.broker.dead_letter import again, as_it_was, as_outgoing
+from rpi_health.broker.dead_queue import DeadQueue
 from rpi_health.broker.examination import Examination
 from rpi_health.broker.publisher import Outcome, Outgoing
 from rpi_health.broker.session import Session
 
-__all__ = ["Broker", "Connection", "Examination", "Outcome", "Outgoing", "Session", "as_outgoing"]
+__all__ = [
+    "Broker",
+    "Connection",
+    "DeadQueue",
+    "Examination",
+    "Outcome",
+    "Outgoing",
+    "Session",
+    "again",
+    "as_it_was",
+    "as_outgoing",
+]

@@ -10,6 +10,7 @@ import pika
 from rpi_health import errors
 from rpi_health.broker import wire
 from rpi_health.broker.connection import Connection
+from rpi_health.broker.dead_queue import DeadQueue
 from rpi_health.broker.examination import Examination
 from rpi_health.broker.publisher import Outcome, Outgoing, Publication
 
@@ -42,6 +43,10 @@ class Broker:
             BrokerUnavailable: none could be used, and at least one did not answer.
         """
         return self._first_that_works(lambda url: Connection(_parameters(url), url, self._queue_arguments))
+
+    def dead_letters(self, queue: str) -> DeadQueue:
+        """Open the dead-letter queue to look through it. To be closed. Raises as `connect` does."""
+        return self._first_that_works(lambda url: DeadQueue(_parameters(url), url, queue))
 
     def examinations(self) -> list[Examination]:
         """One for each address. Raises `ConfigurationError` where an address cannot be used."""

@@ -169,9 +169,7 @@ class Examination:
             return Seen(OK, f"{queue} is made for the first message that is no health check")
         if found.message_count:
             count = _counted(found.message_count, "message")
-            return Seen(
-                WARNING, f"{count} in {queue}, no health checks: the header x-rpi-health-reason of each says why"
-            )
+            return Seen(WARNING, f"{count} in {queue}, no health checks: see `rpi-health dead list`")
         return Seen(OK, f"none in {queue}")
 
     def _passively_declared(self, queue: str) -> Any:

@@ -32,6 +32,7 @@ COMMANDS = {
     "history": "history",
     "check": "check",
     "doctor": "doctor",
+    "dead": "dead",
     "prune": "prune",
     "forget": "forget",
     "completion": "completion",
