@@ -30,7 +30,7 @@ from pydantic import (
 )
 
 from rpi_health import notices, urls
-from rpi_health.durations import parse_duration_s
+from rpi_health.durations import duration_text, parse_duration_s
 from rpi_health.errors import ConfigurationError
 from rpi_health.notices import Notice
 from rpi_health.settings import (
@@ -211,6 +211,13 @@ class Config(BaseModel):
     def redacted(self, name: str) -> object:
         """The value of the setting of this name, with `***` for passwords."""
         return _redacted(BY_NAME[name], getattr(self, BY_NAME[name].field))
+
+    def shown(self, name: str) -> str:
+        """The same as people would write it; empty where there is none."""
+        value = self.redacted(name)
+        if isinstance(value, float):
+            return duration_text(value) if BY_NAME[name].field.endswith("_s") else f"{value:g}"
+        return "" if value is None else ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
     @property
     def notices(self) -> tuple[Notice, ...]:

@@ -15,7 +15,7 @@ from rpi_health.finding import BROKEN, OK, WARNING, Finding, Seen, walk
 from rpi_health.hearing import Rules
 from rpi_health.payload import decode
 from rpi_health.report import Envelope, Report
-from rpi_health.settings import SETTINGS, Setting
+from rpi_health.settings import SETTINGS
 
 #: The device of the report that is written and taken back.
 DEVICE = "rpi-health-doctor"
@@ -53,15 +53,10 @@ def examine(config: Config, *, round_trip: bool) -> Iterator[Finding]:
 
 def _settings(config: Config) -> Finding:
     given = [setting for setting in SETTINGS if config.origin(setting.name) != "default"]
-    details = [f"{setting.name}: {_shown(config, setting)} ({config.origin(setting.name)})" for setting in given]
+    details = [f"{setting.name}: {config.shown(setting.name)} ({config.origin(setting.name)})" for setting in given]
     file = f"config file {config.config_file}" if config.config_file is not None else "no config file"
     says = f"{file}; {len(given)} of {len(SETTINGS)} settings given, the others are defaults"
     return Finding("configuration", "settings", OK, says, details, 0)
-
-
-def _shown(config: Config, setting: Setting) -> str:
-    value = config.redacted(setting.name)
-    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _first_reached(

@@ -32,3 +32,11 @@ def parse_duration_s(value: object) -> float:
     if not math.isfinite(seconds):
         raise ValueError("give a duration such as 5, 90s, 5m or 24h")
     return seconds
+
+
+def duration_text(seconds: float) -> str:
+    """A duration as `parse_duration_s` reads it, in the largest unit of which it has a whole number: `90s`, `5m`."""
+    for unit in ("d", "h", "m"):
+        if seconds and seconds % _UNITS_S[unit] == 0:
+            return f"{seconds / _UNITS_S[unit]:g}{unit}"
+    return f"{seconds:g}s"

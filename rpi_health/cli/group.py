@@ -33,6 +33,7 @@ COMMANDS = {
     "check": "check",
     "doctor": "doctor",
     "dead": "dead",
+    "config": "config",
     "prune": "prune",
     "forget": "forget",
     "completion": "completion",
