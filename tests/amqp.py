@@ -15,6 +15,8 @@ from pika.exceptions import ChannelClosedByBroker
 
 from tools.servers import RabbitMQ
 
+#: A password that must be seen nowhere.
+SECRET = "s3cret-canary"
 PERSISTENT = pika.BasicProperties(delivery_mode=2)
 TRANSACTION = 1000  # messages; RabbitMQ keeps those of an open transaction in memory
 

@@ -6,6 +6,7 @@ Nothing here costs a unit test anything: what needs a server or a driver is impo
 from __future__ import annotations
 
 import os
+import socket
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,6 +74,24 @@ def amqp(rabbitmq: RabbitMQ) -> Iterator[Amqp]:
     yield own
     rabbitmq.ensure_running()
     own.delete()
+
+
+@pytest.fixture
+def powerless_user(amqp: Amqp) -> Iterator[str]:
+    """May log in with the password `tests.amqp.SECRET`, and nothing else."""
+    from tests.amqp import SECRET
+
+    amqp.server.ctl("add_user", "nobody", SECRET)
+    amqp.server.ctl("set_permissions", "nobody", "^$", "^$", "^$")
+    yield "nobody"
+    amqp.server.ctl("delete_user", "nobody")
+
+
+@pytest.fixture
+def closed_port() -> int:
+    """Where nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
 
 
 @pytest.fixture

@@ -10,10 +10,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from tests.amqp import Amqp
+from tests.amqp import SECRET, Amqp
 from tests.trial import Trial
 
-SECRET = "s3cret-canary"
 CHECK_ADDRESS = ("AMQP", "check host and port")
 
 
@@ -42,21 +41,6 @@ def http_port() -> Iterator[int]:
 def silent_port() -> Iterator[int]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield listener.getsockname()[1]
-
-
-@pytest.fixture
-def closed_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
-@pytest.fixture
-def powerless_user(amqp: Amqp) -> Iterator[str]:
-    """May log in, and nothing else."""
-    amqp.server.ctl("add_user", "nobody", SECRET)
-    amqp.server.ctl("set_permissions", "nobody", "^$", "^$", "^$")
-    yield "nobody"
-    amqp.server.ctl("delete_user", "nobody")
 
 
 def assert_refused(trial: Trial, url: str, *words: str) -> None:

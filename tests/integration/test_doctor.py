@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +13,7 @@ import sqlalchemy as sa
 from rpi_health import migrations
 from rpi_health.models import DeviceHistory, DeviceStatus
 from rpi_health.store.examination import filesystem
-from tests.amqp import Amqp
+from tests.amqp import SECRET, Amqp
 from tests.command import Cli
 from tests.consuming import Consuming
 from tests.reports import count_rows
@@ -23,7 +21,6 @@ from tests.schema import connected, run
 from tests.waiting import wait_until
 from tools.servers import PostgreSQL
 
-SECRET = "s3cret-canary"
 WAY = ["settings", "name", "port", "login", "queue", "reading", "declaring", "publishing", "dead letters"]
 ROW = ["driver", "login", "tables", "writing", "clock"]
 
@@ -72,21 +69,6 @@ def doctor(cli: Cli, amqp: Amqp, sqlite_url: str) -> Doctor:
     migrations.upgrade(sqlite_url)
     amqp.declare()
     return Doctor(cli, amqp, sqlite_url)
-
-
-@pytest.fixture
-def closed_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
-@pytest.fixture
-def user(amqp: Amqp) -> Iterator[str]:
-    """A user who may do nothing yet."""
-    amqp.server.ctl("add_user", "limited", SECRET)
-    amqp.server.ctl("set_permissions", "limited", "^$", "^$", "^$")
-    yield "limited"
-    amqp.server.ctl("delete_user", "limited")
 
 
 def test_set_up_that_works_is_well_from_the_settings_to_a_row(amqp: Amqp, cli: Cli, migrated_url: str) -> None:
@@ -179,10 +161,10 @@ def test_database_without_tables_or_without_the_user_is_broken(
     ],
 )
 def test_permissions_that_are_missing_are_named(
-    amqp: Amqp, doctor: Doctor, user: str, permissions: tuple[str, str, str], wrong: dict[str, str]
+    amqp: Amqp, doctor: Doctor, powerless_user: str, permissions: tuple[str, str, str], wrong: dict[str, str]
 ) -> None:
-    amqp.server.ctl("set_permissions", user, *permissions)
-    found = doctor(amqp_username=user, amqp_password=SECRET)
+    amqp.server.ctl("set_permissions", powerless_user, *permissions)
+    found = doctor(amqp_username=powerless_user, amqp_password=SECRET)
     broken = {step: says for step, says in found.wrong.items() if found.verdicts[step] == "broken"}
     assert broken.keys() == wrong.keys()
     assert all(says in broken[step] for step, says in wrong.items())
