@@ -77,6 +77,10 @@ class Letter(NamedTuple):
     detail: str
 
 
+#: A message that was sent again so often, and came back each time, is not sent again.
+MOST_RETRIES = 3
+
+
 class DeadLetter(NamedTuple):
     """A message in the dead-letter queue.
 
@@ -105,5 +109,6 @@ class DeadLetter(NamedTuple):
     @property
     def id(self) -> str:
         """Twelve hexadecimal digits, the same whenever it is looked at."""
-        key = "\0".join((self.reason, self.queue, self.received_at)).encode(errors="surrogatepass")
+        sent = (self.properties.message_id, self.properties.correlation_id, self.properties.timestamp)
+        key = repr((self.reason, self.queue, self.received_at, sent)).encode(errors="surrogatepass")
         return hashlib.blake2b(self.body, digest_size=6, key=hashlib.blake2b(key, digest_size=16).digest()).hexdigest()

@@ -33,7 +33,8 @@ def _on_postgresql(element: Any, compiler: Any, **options: Any) -> str:
 
 @compiles(EpochSeconds, "sqlite")
 def _on_sqlite(element: Any, compiler: Any, **options: Any) -> str:
-    return f"CAST(strftime('%s', {compiler.process(element.clauses, **options)}) AS INTEGER)"
+    # To the second: of what is left, SQLite would round up.
+    return f"CAST(strftime('%s', substr({compiler.process(element.clauses, **options)}, 1, 19)) AS INTEGER)"
 
 
 @compiles(EpochSeconds, "mysql", "mariadb")

@@ -43,11 +43,13 @@ def buckets(
     """The same by spans of time, reckoned by the database; spans without a report are left out.
 
     Of reports that were deleted for their age, the figures of their hours are in the spans in which the hours begin,
-    where spans are no shorter than an hour.
+    where spans are no shorter than an hour. Then it is from and to the full hour, so that an hour is in it as a whole.
 
     Args:
         every_s: the length of a span in seconds. Spans begin at its multiples since 1970.
     """
+    if every_s >= HOUR_S:
+        since, until = _whole_hours(since, until)
     parts = [_reports(metrics).where(*_between(_HISTORY.c.reported_at, device, since, until))]
     if every_s >= HOUR_S:
         parts.append(_hours(metrics).where(*_between(_HOURLY.c.hour_start, device, since, until)))
@@ -100,6 +102,11 @@ def filled(found: Sequence[Bucket], since: datetime, until: datetime, every_s: i
     return [known.get(start) or Bucket(start, 0, (None,) * metrics) for start in starts]
 
 
+def _whole_hours(since: datetime, until: datetime) -> tuple[datetime, datetime]:
+    hour = timedelta(seconds=HOUR_S)
+    return since - (since - EPOCH) % hour, until + -(until - EPOCH) % hour
+
+
 def _between(at: Any, device: str, since: datetime, until: datetime) -> list[sa.ColumnElement[bool]]:
     return [at.table.c.raspberry_id == device, at >= since, at < until]
 
@@ -107,4 +114,7 @@ def _between(at: Any, device: str, since: datetime, until: datetime) -> list[sa.
 def _ranges(figures: Sequence[Any]) -> list[Range | None]:
     threes = zip(figures[::3], figures[1::3], figures[2::3])
     # A mean comes as a Decimal from some databases.
-    return [None if mean is None else Range(least, float(mean), most) for least, mean, most in threes]
+    # Huge ones may add up to no number.
+    return [
+        None if mean is None else Range(least, min(max(float(mean), least), most), most) for least, mean, most in threes
+    ]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rpi_health.broker.publisher import Outgoing
-from rpi_health.delivery import DeadLetter, Letter, Properties
+from rpi_health.delivery import MOST_RETRIES, DeadLetter, Letter, Properties
 from rpi_health.version import __version__
 
 _REASON, _DETAIL, _QUEUE = "x-rpi-health-reason", "x-rpi-health-detail", "x-rpi-health-queue"
@@ -42,7 +42,7 @@ def read(tag: int, properties: Properties, body: bytes) -> DeadLetter:
         _text(headers, _QUEUE),
         _text(headers, _RECEIVED_AT),
         headers.get(_REDELIVERED) is True,
-        retries if isinstance(retries, int) and retries > 0 else 0,
+        retries if isinstance(retries, int) and 0 < retries <= MOST_RETRIES else 0,  # else it is none of ours
         properties._replace(headers={name: value for name, value in headers.items() if name not in _OWN} or None),
         body,
     )

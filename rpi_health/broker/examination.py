@@ -100,7 +100,7 @@ class Examination:
         where = (self._parameters.host, self._parameters.port)
         with (
             socket.create_connection(where, _CONNECT_TIMEOUT_S) as plain,
-            options.context.wrap_socket(plain, server_hostname=options.server_hostname) as secured,
+            options.context.wrap_socket(plain, server_hostname=options.server_hostname or where[0]) as secured,
         ):
             return Seen(OK, f"{secured.version()}, {(secured.cipher() or ('no cipher',))[0]}")
 
@@ -117,7 +117,10 @@ class Examination:
     def _look(self, queue: str) -> Seen:
         found = self._passively_declared(queue)
         if found is None:
-            return Seen(WARNING, f"{queue} is missing: `rpi-health consume` makes it, and so does `publish-test`")
+            refused = self._refusal_to_make(queue)
+            return refused or Seen(
+                WARNING, f"{queue} is missing: `rpi-health consume` makes it, and so does a producer"
+            )
         waiting, self.consumers = found.message_count, found.consumer_count
         waits = _counted(waiting, "message waits", "messages wait")
         says = f"{queue}, {waits}, {_counted(self.consumers, 'consumer')}"
@@ -166,11 +169,22 @@ class Examination:
     def _look_at_dead(self, queue: str) -> Seen:
         found = self._passively_declared(queue)
         if found is None:
-            return Seen(OK, f"{queue} is made for the first message that is no health check")
+            refused = self._refusal_to_make(queue)
+            return refused or Seen(OK, f"{queue} is made for the first message that is no health check")
         if found.message_count:
             count = _counted(found.message_count, "message")
             return Seen(WARNING, f"{count} in {queue}, no health checks: see `rpi-health dead list`")
         return Seen(OK, f"none in {queue}")
+
+    def _refusal_to_make(self, queue: str) -> Seen | None:
+        """Declare a queue in a way that no broker takes: what it says first is whether the user may. None: yes."""
+        wrong = {"x-max-length": -1}
+        code, text = self._refusal(lambda channel: channel.queue_declare(queue, durable=True, arguments=wrong))
+        if code == _ACCESS_REFUSED:
+            return Seen(
+                BROKEN, f"{queue} is missing, and {text}: make it, or give the user the permission to configure it"
+            )
+        return None
 
     def _passively_declared(self, queue: str) -> Any:
         """What the broker tells of a queue; None where it is missing."""

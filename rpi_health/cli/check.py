@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime, timezone
 from typing import Any
 
@@ -67,8 +68,9 @@ def command(ctx: click.Context, ids: str | None, warn_temp: float, crit_temp: fl
     One line with performance data. Exit status: 0 all is well, 1 a device is late or warm, or no consumer listens; 2 a
     device is offline or hot; 3 it cannot be told, as when the database is away.
     """
-    if not warn_temp <= crit_temp:  # nor is one of them no number
-        raise click.UsageError(f"--warn-temp {warn_temp:g} is above --crit-temp {crit_temp:g}.")
+    for option, limit in (("--warn-temp", warn_temp), ("--crit-temp", crit_temp)):
+        if math.isnan(limit):  # which nothing is as hot as
+            raise click.UsageError(f"{option} {limit} is no number.")
     config = settings.load(ctx)
     from rpi_health import app
     from rpi_health.render import check

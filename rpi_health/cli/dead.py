@@ -12,15 +12,13 @@ import click
 
 from rpi_health.cli import letters, settings, times
 from rpi_health.cli.output import forgive_encoding, json_array
-from rpi_health.delivery import DeadLetter
+from rpi_health.delivery import MOST_RETRIES, DeadLetter
 from rpi_health.errors import REASONS, BrokerUnavailable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 
-#: A message that was sent again so often, and came back each time, is not sent again.
-MOST_RETRIES = 3
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
@@ -52,11 +50,11 @@ class _Choice(NamedTuple):
 
 
 def _time(ctx: click.Context, parameter: click.Parameter, value: str | None) -> datetime | None:
-    return None if value is None else times.instant(ctx, parameter, value)
+    return None if value is None else times.age(ctx, parameter, value)
 
 
 _OPTIONS = (
-    click.option("--id", "ids", metavar="ID", multiple=True, help="Only this one; repeatable."),
+    click.option("--id", "ids", metavar="ID", multiple=True, help="Only those with this id; repeatable."),
     click.option(
         "--reason",
         "reasons",

@@ -25,6 +25,10 @@ _NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph
 _MOUNTS = Path("/proc/self/mounts")
 _LITTLE_BYTES = 200_000_000
 _LITTLE_TIME = timedelta(seconds=5)
+_IMPATIENT = {
+    "postgresql": "SET lock_timeout = '5s'",
+    **dict.fromkeys(("mysql", "mariadb"), "SET SESSION innodb_lock_wait_timeout = 5, lock_wait_timeout = 5"),
+}
 #: When this was written: whatever is before it is no time.
 _EARLIEST = datetime(2026, 1, 1, tzinfo=timezone.utc)
 
@@ -73,7 +77,15 @@ class Examination:
         """An engine on the database."""
         if self._opened is None:
             self._opened = database.create_engine(self._url, writer=True, must_exist=True)
+            sa.event.listen(self._opened, "connect", self._be_impatient)
         return self._opened
+
+    def _be_impatient(self, connection: Any, _record: object) -> None:
+        """What another program has locked is an answer, too. SQLite waits no longer by itself."""
+        limit = _IMPATIENT.get(self._url.get_backend_name())
+        if limit is not None:
+            with closing(connection.cursor()) as cursor:
+                cursor.execute(limit)
 
     def _load(self) -> Seen:
         module = self.engine.dialect.dbapi

@@ -59,9 +59,18 @@ def _by_hour(connection: sa.Connection, device: str, reports: Sequence[sa.Column
     hours = []
     for row in connection.execute(query).mappings():
         hour: dict[str, Any] = {"raspberry_id": device, **row}
+        for metric in METRICS:
+            _keep_in_range(hour, metric.column)
         hour["hour_start"] = EPOCH + timedelta(seconds=hour.pop("start"))
         hours.append(hour)
     return hours
+
+
+def _keep_in_range(hour: dict[str, Any], column: str) -> None:
+    """A mean is no less than the least and no more than the greatest value: huge ones may add up to no number."""
+    mean = hour[f"{column}_mean"]
+    if mean is not None:
+        hour[f"{column}_mean"] = min(max(mean, hour[f"{column}_min"]), hour[f"{column}_max"])
 
 
 def _figures() -> list[sa.ColumnElement[Any]]:

@@ -92,9 +92,9 @@ class Retention:
 
         Yields and raises as `prune` does. The device itself goes last: until then it can be tried again.
         """
-        yield from self._chunks(lambda connection: _delete_oldest(connection, [_is_of(device, HISTORY)]))
-        for table in (HOURLY, RECEIPTS, STATUS):
-            self._delete(table, [_is_of(device, table)])
+        yield from self._chunks(lambda connection: _delete_oldest(connection, device))
+        self._delete(RECEIPTS, [_is_of(device, RECEIPTS)])
+        yield in_transaction(self._engine, lambda connection: _delete_device(connection, device))
 
     def _chunks(self, delete: Callable[[sa.Connection], int]) -> Iterator[int]:
         deleted = CHUNK_ROWS
@@ -117,18 +117,35 @@ def _older(column: sa.Column[datetime], device: Any, before: datetime) -> list[_
 
 def _roll_up_oldest(connection: sa.Connection, device: str, before: datetime) -> int:
     """Make the oldest reports of a device, about `CHUNK_ROWS` of them, figures of their hours. Returns how many."""
-    # Whoever writes a report of the device has this row first: until we are done, none comes and none goes.
-    row = sa.select(STATUS.c.id).where(_is_of(device, STATUS)).with_for_update()
-    if connection.scalar(row) is None:
+    if not _is_locked(connection, device):
         return 0
     reports = _oldest(connection, _older(_REPORTED, device, before))
     hourly.add(connection, device, reports)
     return _delete(connection, reports)
 
 
-def _delete_oldest(connection: sa.Connection, reports: Sequence[_Condition]) -> int:
-    """Delete the oldest of these reports of a device, about `CHUNK_ROWS` of them. Returns how many."""
-    return _delete(connection, _oldest(connection, reports))
+def _delete_device(connection: sa.Connection, device: str) -> int:
+    """Delete what is left of a device, and the device. Returns how many reports that were."""
+    _is_locked(connection, device)
+    reports = _delete(connection, [_is_of(device, HISTORY)])
+    for table in (HOURLY, STATUS):
+        connection.execute(sa.delete(table).where(_is_of(device, table)))
+    return reports
+
+
+def _is_locked(connection: sa.Connection, device: str) -> bool:
+    """Keep others out until the transaction ends: whoever writes a report of the device has its row first.
+
+    Returns: whether there is such a device.
+    """
+    row = sa.select(STATUS.c.id).where(_is_of(device, STATUS)).with_for_update()
+    return connection.scalar(row) is not None
+
+
+def _delete_oldest(connection: sa.Connection, device: str) -> int:
+    """Delete the oldest reports of a device, about `CHUNK_ROWS` of them. Returns how many."""
+    _is_locked(connection, device)
+    return _delete(connection, _oldest(connection, [_is_of(device, HISTORY)]))
 
 
 def _delete(connection: sa.Connection, reports: Sequence[_Condition]) -> int:

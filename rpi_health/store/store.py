@@ -7,19 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from rpi_health import errors
 from rpi_health.database_errors import translate, translated
-from rpi_health.models import MessageReceipt, PoisonNote
+from rpi_health.models import DeviceHistory, DeviceHistoryHourly, MessageReceipt, PoisonNote
 from rpi_health.presence import Beat, Identity
 from rpi_health.report import Report
 from rpi_health.store import presence, upsert
 from rpi_health.store.fold import fold
 from rpi_health.store.multirow import MultiRowTables
 from rpi_health.store.staged import StagedTables
+
+_PRUNED: tuple[Any, ...] = (DeviceHistory, DeviceHistoryHourly, MessageReceipt)
 
 
 class Refused(NamedTuple):
@@ -107,7 +109,7 @@ class Store:
             self._in_transaction(lambda connection: presence.remove(connection, identity))
 
     def rehearse(self, report: Report) -> bool:
-        """Write a report as `write` does, look whether it is there, and take it all back.
+        """Write a report as `write` does, look whether it is there, delete it, and take it all back.
 
         Returns: whether it was there.
 
@@ -120,7 +122,11 @@ class Store:
             transaction = connection.begin()
             try:
                 self._write_all(connection, [report])
-                return connection.scalar(sa.select(upsert.HISTORY.c.reported_at).where(*key)) is not None
+                is_there = connection.scalar(sa.select(upsert.HISTORY.c.reported_at).where(*key)) is not None
+                for model in _PRUNED:  # which takes a permission of its own
+                    table = model.__table__
+                    connection.execute(sa.delete(table).where(table.c.raspberry_id == report.raspberry_id))
+                return is_there
             finally:
                 transaction.rollback()
 

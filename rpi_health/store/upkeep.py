@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Generator, Iterator
 from datetime import datetime, timedelta, timezone
 
@@ -13,6 +14,8 @@ from rpi_health.models import ConsumerUpkeep
 from rpi_health.store.retention import Retention
 from rpi_health.store.transaction import in_transaction
 
+log = logging.getLogger(__name__)
+
 _UPKEEP: sa.Table = ConsumerUpkeep.__table__  # type: ignore[assignment]
 _ROW = _UPKEEP.c.task == "retention"
 
@@ -22,8 +25,10 @@ LEASE = timedelta(minutes=10)
 _RENEW_AFTER = timedelta(minutes=1)
 
 
-def _now() -> datetime:
-    return datetime.now(timezone.utc)
+def _database_time(connection: sa.Connection) -> datetime:
+    """One clock for all consumers: one that is wrong must not have their reports deleted."""
+    now: datetime = connection.execute(sa.select(sa.func.now())).scalar_one()
+    return now.astimezone(timezone.utc) if now.tzinfo else now.replace(tzinfo=timezone.utc)
 
 
 class Upkeep:
@@ -33,10 +38,16 @@ class Upkeep:
         engine: as `database.create_engine(url, writer=True)` makes it, for this alone.
         owner: 8 bytes that no other consumer has.
         keep: how old a report may become.
-        clock: what time it is; aware.
+        clock: what time it is, as the database has it; aware, UTC.
     """
 
-    def __init__(self, engine: sa.Engine, owner: bytes, keep: timedelta, clock: Callable[[], datetime] = _now) -> None:
+    def __init__(
+        self,
+        engine: sa.Engine,
+        owner: bytes,
+        keep: timedelta,
+        clock: Callable[[sa.Connection], datetime] = _database_time,
+    ) -> None:
         self._engine = engine
         self._owner = owner
         self._keep = keep
@@ -50,14 +61,14 @@ class Upkeep:
         Raises:
             DatabaseError: what was done is done; the next round goes on from there.
         """
-        began_at = renewed_at = self._clock()
+        began_at = renewed_at = in_transaction(self._engine, self._clock)
         position = in_transaction(self._engine, lambda connection: self._take(connection, began_at))
         if position is None:
             return
         try:
             for position, deleted in self._steps(began_at, position):  # noqa: B020 - it goes on from there
                 yield deleted
-                now = self._clock()
+                now = in_transaction(self._engine, self._clock)
                 if now - renewed_at >= _RENEW_AFTER:
                     if not self._write({"leased_until": now + LEASE, "position": position}):
                         return  # it took too long, and another one has taken over
@@ -91,8 +102,12 @@ class Upkeep:
         while (page := retention.page(before, position)).last is not None:
             yield position, 0
             for device in page.due:
-                for deleted in retention.prune(device, before):
-                    yield position, deleted
+                try:
+                    for deleted in retention.prune(device, before):
+                        yield position, deleted
+                except errors.DataRefused as error:  # others are not concerned
+                    fields = {"event": "prune_failed", "device": device}
+                    log.warning("Cannot delete old reports of a device: %s", error, extra=fields)
                 position = device
             position = page.last
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import signal
+from datetime import datetime, timezone
 from typing import Any
 
 import pika
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from rpi_health.cli.letters import from_line, to_line
 from rpi_health.delivery import DeadLetter, Properties
 from tests.amqp import Amqp
 from tests.command import Cli
@@ -184,7 +188,7 @@ def test_purge_asks_and_deletes_the_chosen(dead: Dead) -> None:
 
 def test_what_was_exported_can_be_brought_back(dead: Dead) -> None:
     properties = pika.BasicProperties(
-        headers={"bytes": b"\xff", "nested": {"list": [1, None, True]}, "text": "é"},
+        headers={"bytes": b"\xff", "$time": "boo", "nested": {"list": [1, None, True]}, "text": "é"},
         content_type="application/json",
         message_id="m-1",
         timestamp=1_769_850_000,
@@ -235,5 +239,62 @@ def test_header_that_rpi_health_did_not_write_is_shown_as_text(empty: Dead) -> N
 def test_ids_tell_letters_apart() -> None:
     letter = DeadLetter(1, "bad_json", "", "q", "2026-01-01T00:00:00.000+00:00", False, 0, Properties(), b"x")
     others = [letter._replace(body=b"y"), letter._replace(reason="poison"), letter._replace(received_at="")]
-    assert len({each.id for each in (letter, *others)}) == 4
+    others.append(letter._replace(properties=Properties(message_id="m")))
+    assert len({each.id for each in (letter, *others)}) == 5
     assert letter._replace(tag=2, retries=1).id == letter.id
+
+
+def names() -> st.SearchStrategy[Any]:
+    return st.sampled_from(["$bytes", "$time", "$table", "$", "a"]) | st.text(max_size=9) | st.binary(max_size=9)
+
+
+HEADERS = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**62), 2**62)
+    | st.text(max_size=20)
+    | st.binary(max_size=20)
+    | st.datetimes(min_value=datetime(1990, 1, 1), max_value=datetime(2090, 1, 1)).map(
+        lambda at: at.replace(microsecond=0, tzinfo=timezone.utc)
+    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(names(), HEADERS, max_size=4), st.binary(max_size=50), st.none() | st.integers(0, 255))
+def test_line_says_all_of_a_letter(headers: dict[Any, Any], body: bytes, priority: int | None) -> None:
+    properties = Properties(headers=headers or None, priority=priority, message_id="m")
+    letter = DeadLetter(0, "bad_json", "d", "q", "2026-01-01T00:00:00+00:00", True, 2, properties, body)
+    line = to_line(letter)
+    assert line.isascii()
+    assert "\n" not in line
+    assert from_line(line) == letter
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"retries": None},
+        {"redelivered": 1},
+        {"reason": "\ud800"},
+        {"reason": 7},
+        {"detail": "x" * 1001},
+        {"properties": {"priority": 256}},
+        {"properties": {"priority": "1"}},
+        {"properties": {"timestamp": -1}},
+        {"properties": {"headers": "x"}},
+        {"properties": {"headers": {"$text": "all", "b": {"$bytes": 5}}}},
+        {"properties": {"headers": {"x": {"$time": 7}}}},
+        {"properties": {"headers": {"x": {"$time": "boo"}}}},
+        {"properties": {"headers": {"$bytes": "YQ=="}}},
+        {"properties": {"message_id": "x" * 256}},
+        {"properties": []},
+        {"properties": {"unknown": 1}},
+    ],
+    ids=repr,
+)
+def test_line_that_amqp_could_not_carry_is_refused(changes: dict[str, Any]) -> None:
+    letter = DeadLetter(0, "bad_json", "d", "q", "2026-01-01T00:00:00+00:00", True, 2, Properties(), b"x")
+    with pytest.raises(ValueError, match=r"."):
+        from_line(json.dumps({**json.loads(to_line(letter)), **changes}))

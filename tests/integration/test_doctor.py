@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pika
 import pytest
 import sqlalchemy as sa
+import trustme
 
 from rpi_health import migrations
 from rpi_health.models import DeviceHistory, DeviceStatus
@@ -155,8 +161,16 @@ def test_database_without_tables_or_without_the_user_is_broken(
 @pytest.mark.parametrize(
     ("permissions", "wrong"),
     [
-        (("^$", "^$", "^$"), {"reading": "permission to read", "publishing": "permission to write to amq.default"}),
-        (("^$", "amq.default", ".*"), {}),
+        (
+            ("^$", "^$", "^$"),
+            {
+                "reading": "permission to read",
+                "publishing": "permission to write to amq.default",
+                "dead letters": "permission to configure",
+            },
+        ),
+        (("^$", "amq.default", ".*"), {"dead letters": "give the user the permission to configure it"}),
+        ((r".*\.dead", "amq.default", ".*"), {}),
         ((".*", ".*", "^$"), {"reading": "permission to read"}),
     ],
 )
@@ -207,6 +221,50 @@ def test_other_program_that_takes_messages_is_found(amqp: Amqp, doctor: Doctor) 
     assert (
         "1 on the queue, 0 of them known to this database: another program takes messages" in found.wrong["consumers"]
     )
+
+
+@contextlib.contextmanager
+def shaking_hands(authority: trustme.CA, host: str) -> Iterator[int]:
+    """Somebody who makes TLS connections with a certificate for that host, and ends each. Gives the port."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(host).configure_cert(context)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            while True:
+                try:
+                    plain, _ = listener.accept()
+                except OSError:
+                    return
+                with contextlib.suppress(OSError), plain, context.wrap_socket(plain, server_side=True):
+                    pass
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join(10)
+
+
+@pytest.mark.parametrize(
+    ("host", "is_trusted", "says"),
+    [
+        ("localhost", True, "TLSv1"),
+        ("broker.example", True, "certificate is not valid for 'localhost'"),
+        ("localhost", False, "certificate verify failed"),
+    ],
+)
+def test_certificate_is_checked_as_the_consumer_does(
+    doctor: Doctor, tmp_path: Path, host: str, is_trusted: bool, says: str
+) -> None:
+    authority = trustme.CA()
+    (authority if is_trusted else trustme.CA()).cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    doctor.env["SSL_CERT_FILE"] = str(tmp_path / "ca.pem")
+    with shaking_hands(authority, host) as port:
+        found = doctor(amqp_url=f"amqps://u:{SECRET}@localhost:{port}/")
+    assert found.status == 4
+    assert says in found.says["TLS"]
+    assert found.verdicts["TLS"] == ("ok" if says.startswith("TLSv1") else "broken")
 
 
 def test_trigger_that_loses_reports_is_found(doctor: Doctor, sqlite_url: str) -> None:

@@ -17,7 +17,7 @@ from rpi_health.metric import METRICS, Bucket
 from rpi_health.models import DeviceHistory, DeviceHistoryHourly, DeviceStatus, MessageReceipt
 from rpi_health.payload import decode
 from rpi_health.report import Envelope, Report
-from rpi_health.store import Retention, Store, retention
+from rpi_health.store import Retention, Store, Upkeep, retention
 from tests.command import Cli
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
@@ -173,6 +173,46 @@ def test_figures_of_hours_stay_those_of_the_reports_however_they_are_deleted(eng
         assert_alike(buckets(engine, every_s), expected[every_s])
     # An hour belongs to the span in which it begins.
     assert sum(each.reports for each in buckets(engine, 5400)) == 120
+
+
+def test_hours_at_the_ends_are_whole_whether_deleted_or_not(engine: sa.Engine) -> None:
+    write(engine, *[report("pi", days(30) + timedelta(minutes=10 * number)) for number in range(18)])
+    since, until = days(30) + timedelta(minutes=30), days(30) + timedelta(minutes=150)
+    for _ in range(2):
+        found = history.buckets(engine, "pi", since, until, METRICS, 3600)
+        assert [bucket.reports for bucket in found] == [6, 6, 6]
+        deleted = sum(Retention(engine, NOON).prune("pi", days(10)))
+    assert deleted == 0
+
+
+def test_values_that_add_up_to_no_number_stop_nobody(migrated_url: str, engine: sa.Engine) -> None:
+    huge = [report("pi-1", days(40) + timedelta(seconds=n), cpu_percent=1.7e308) for n in range(3)]
+    write(engine, report("pi-0", days(40)), *huge, report("pi-2", days(40)))
+    own = create_engine(migrated_url, writer=True)
+    assert sum(Upkeep(own, bytes(8), timedelta(days=30), lambda _: NOON).round()) in (2, 5)
+    own.dispose()
+    assert {device for device, _ in stored(engine)} <= {"pi-1"}
+    if engine.dialect.name == "sqlite":  # the others refuse to add them up
+        (bucket,) = history.buckets(engine, "pi-1", days(50), NOON, [METRICS[1]], 86_400)
+        assert bucket.values == ((1.7e308, 1.7e308, 1.7e308),)
+
+
+def test_device_that_is_forgotten_while_it_is_pruned_leaves_nothing(engine: sa.Engine, migrated_url: str) -> None:
+    write(engine, report("pi", days(40)))
+    other = create_engine(migrated_url, writer=True)
+    forgetting = threading.Thread(target=lambda: list(Retention(other, NOON).forget("pi")))
+
+    def forget_meanwhile(_connection: object, _cursor: object, sql: str, *_rest: object) -> None:
+        if sql.startswith("DELETE FROM device_history ") and not forgetting.is_alive() and not forgetting.ident:
+            forgetting.start()
+            forgetting.join(1)
+
+    sa.event.listen(engine, "before_cursor_execute", forget_meanwhile)
+    assert sum(Retention(engine, NOON).prune("pi", days(30))) == 1
+    forgetting.join(20)
+    other.dispose()
+    for table in (DeviceHistory, DeviceHistoryHourly, DeviceStatus):
+        assert stored(engine, table) == []
 
 
 def test_hours_are_told_of_where_they_are_not_shown(engine: sa.Engine) -> None:

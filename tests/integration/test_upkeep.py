@@ -13,6 +13,7 @@ from rpi_health import errors
 from rpi_health.database import create_engine
 from rpi_health.models import ConsumerUpkeep, DeviceHistory
 from rpi_health.store import Store, Upkeep, retention
+from rpi_health.store.upkeep import _database_time
 from tests.amqp import Amqp
 from tests.command import Cli
 from tests.consuming import Consuming
@@ -32,7 +33,7 @@ class Clock:
     def __init__(self) -> None:
         self.now = NOON
 
-    def __call__(self) -> datetime:
+    def __call__(self, _connection: sa.Connection) -> datetime:
         return self.now
 
     def go_on(self, **by: float) -> None:
@@ -170,6 +171,15 @@ def test_clock_that_was_wrong_stops_nobody_for_long(
     fill(migrated_url)
     clock.go_on(days=1)
     assert sum(consumers[1].round()) == 21
+
+
+def test_age_is_judged_by_the_clock_of_the_database(migrated_url: str, consumers: list[Upkeep]) -> None:
+    engine = create_engine(migrated_url, writer=True)
+    with engine.begin() as connection:
+        assert abs(_database_time(connection) - datetime.now(timezone.utc)) < timedelta(minutes=1)
+    assert sum(Upkeep(engine, bytes(8), timedelta(days=3650)).round()) == 0
+    engine.dispose()
+    assert left(migrated_url) == 21
 
 
 def test_only_whole_hours_become_figures(migrated_url: str, clock: Clock, consumers: list[Upkeep]) -> None:
