@@ -24,6 +24,7 @@ from tests.command import Cli
 from tests.consuming import Consuming
 from tests.reports import count_rows
 from tests.schema import scalars
+from tests.traffic import FIRST_SECOND
 from tests.waiting import wait_until
 from tools.servers import MariaDB
 
@@ -394,7 +395,7 @@ def test_consumer_whose_file_was_deleted_holds_the_messages_until_there_is_one(
 
 
 def dated(number: int) -> dict[str, Any]:
-    return {"id": f"pi-{number % 10}", "cpu_percent": number, "timestamp": 1_790_000_000 + number}
+    return {"id": f"pi-{number % 10}", "cpu_percent": number, "timestamp": FIRST_SECOND + number}
 
 
 def test_consumer_of_a_mariadb_that_is_frozen_at_the_start_gives_up(

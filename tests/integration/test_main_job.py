@@ -15,6 +15,7 @@ from rpi_health.models import DeviceHistory, DeviceStatus
 from tests.amqp import Amqp
 from tests.command import Cli
 from tests.reports import EXAMPLE, count_rows, history, status
+from tests.traffic import FIRST_SECOND
 from tests.waiting import wait_until
 
 # The producer that is in the field, as its documentation has it.
@@ -61,7 +62,7 @@ def env(amqp: Amqp, migrated_url: str) -> dict[str, str]:
 
 def dated(number: int, devices: int = 500) -> dict[str, Any]:
     """Report number so-and-so of a fleet, with a time of its own."""
-    return {"id": f"pi-{number % devices:04d}", **EXAMPLE, "timestamp": 1_790_000_000 + number / 1000}
+    return {"id": f"pi-{number % devices:04d}", **EXAMPLE, "timestamp": FIRST_SECOND + number / 1000}
 
 
 def kill_when(process: subprocess.Popen[str], url: str, stored: int) -> None:
