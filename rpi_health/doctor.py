@@ -10,9 +10,7 @@ from datetime import datetime, timezone
 
 from rpi_health import broker, errors, example, fleet, store
 from rpi_health.config import Config
-from rpi_health.device import Selection
 from rpi_health.finding import BROKEN, OK, WARNING, Finding, Seen, walk
-from rpi_health.hearing import Rules
 from rpi_health.payload import decode
 from rpi_health.report import Envelope, Report
 from rpi_health.settings import SETTINGS
@@ -102,9 +100,8 @@ def _translate(error: Exception) -> errors.RpiHealthError:
 
 def _compare_consumers(config: Config, consuming: int, database: store.Examination) -> Seen:
     """Whoever else takes messages keeps them from this database."""
-    rules = Rules(config.interval_s, config.late_after, config.offline_after)
-    _, overview = fleet.look(database.engine, Selection(limit=1), rules)
-    running = overview.running(datetime.now(timezone.utc))
+    now = datetime.now(timezone.utc)
+    running = [each for each in fleet.consumers(database.engine) if not each.is_gone(now)]
     ours = sum(each.connected and each.queue == config.queue for each in running)
     says = f"{consuming} on the queue, {ours} of them known to this database"
     if consuming > ours:

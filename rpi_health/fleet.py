@@ -57,6 +57,12 @@ def look(engine: sa.Engine, selection: Selection, rules: Rules) -> tuple[list[De
         return found, Overview(*_figures(connection, rank), _sightings(connection), heard_until)
 
 
+def consumers(engine: sa.Engine) -> list[Sighting]:
+    """The consumers that were seen, the newest first; those that are gone may be among them. Raises as `look` does."""
+    with translated(engine.url), engine.connect() as connection:
+        return _sightings(connection)
+
+
 def _ranked(connection: sa.Connection, rules: Rules) -> tuple[datetime | None, sa.ColumnElement[int]]:
     """When the fleet was being heard last, and how much trouble a device is in, as SQL. See `hearing.rank`."""
     since, until = ConsumerHearing.heard_from, ConsumerHearing.heard_until
