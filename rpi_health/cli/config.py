@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rpi_health.cli import settings
-from rpi_health.cli.output import forgive_encoding, json_array
+from rpi_health.cli.output import forgive_encoding, json_array, print_rich
 from rpi_health.settings import SETTINGS, Setting
 
 if TYPE_CHECKING:
@@ -38,12 +38,9 @@ def show(ctx: click.Context, as_json: bool) -> None:
     if as_json:
         click.echo(json_array(dict(zip(("setting", "value", "origin"), row)) for row in rows))
         return
-    from rich.console import Console
-
     from rpi_health import render
 
-    forgive_encoding()
-    Console(highlight=False, soft_wrap=True).print(render.settings(rows))
+    print_rich(render.settings(rows), soft_wrap=True)
 
 
 @command.command("example")

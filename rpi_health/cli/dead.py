@@ -6,18 +6,14 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
-from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import IO, Any, NamedTuple, TypeVar
 
 import click
 
 from rpi_health.cli import letters, settings, times
-from rpi_health.cli.output import forgive_encoding, json_array
+from rpi_health.cli.output import json_array, print_rich
 from rpi_health.delivery import MOST_RETRIES, DeadLetter
 from rpi_health.errors import REASONS, BrokerUnavailable
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -106,7 +102,7 @@ def list_(ctx: click.Context, /, limit: int, as_json: bool, **options: Any) -> N
         reasons = Counter(letter.reason for letter in itertools.chain(shown, found))
     from rpi_health.render import dead as render
 
-    _print(render.letters(shown, reasons, config.dead_letter_queue))
+    print_rich(render.letters(shown, reasons, config.dead_letter_queue))
 
 
 def _facts(letter: DeadLetter) -> dict[str, Any]:
@@ -132,7 +128,7 @@ def show(ctx: click.Context, letter_id: str, whole: bool) -> None:
         )
     from rpi_health.render import dead as render
 
-    _print(render.letter(found, whole=whole))
+    print_rich(render.letter(found, whole=whole))
 
 
 @command.command("retry")
@@ -235,10 +231,3 @@ def _count(found: Iterable[DeadLetter]) -> int:
 
 def _messages(count: int) -> str:
     return f"{count:,} message{'' if count == 1 else 's'}"
-
-
-def _print(what: RenderableType) -> None:
-    from rich.console import Console
-
-    forgive_encoding()
-    Console(highlight=False).print(what)

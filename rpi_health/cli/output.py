@@ -9,9 +9,12 @@ import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rpi_health.text import clean, is_plain
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 # Outside of its texts, JSON is plain ASCII: what is none stands in a text, and may be escaped.
 _NOT_PLAIN = re.compile("[^ -~]")
@@ -97,3 +100,15 @@ def forgive_encoding() -> None:
     reconfigure = getattr(sys.stdout, "reconfigure", None)
     if reconfigure is not None:
         reconfigure(errors="replace")
+
+
+def print_rich(what: RenderableType, **options: Any) -> None:
+    """Print what rich renders, as it is: no number or path in it gets a colour of rich's own.
+
+    Args:
+        options: of `rich.console.Console`.
+    """
+    from rich.console import Console
+
+    forgive_encoding()
+    Console(highlight=False, **options).print(what)

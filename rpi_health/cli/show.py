@@ -8,7 +8,7 @@ import click
 
 from rpi_health.cli import settings
 from rpi_health.cli.completion import device_ids
-from rpi_health.cli.output import forgive_encoding, json_object
+from rpi_health.cli.output import json_object, print_rich
 
 
 @click.command("show")
@@ -26,9 +26,6 @@ def command(ctx: click.Context, device: str, as_json: bool) -> None:
     if as_json:
         click.echo(json_object(vars(found)))
         return
-    from rich.console import Console
-
     from rpi_health import render
 
-    forgive_encoding()
-    Console(highlight=False).print(render.device(found, day, now))
+    print_rich(render.device(found, day, now))
