@@ -20,7 +20,7 @@ _UPKEEP: sa.Table = ConsumerUpkeep.__table__  # type: ignore[assignment]
 _ROW = _UPKEEP.c.task == "retention"
 
 EVERY = timedelta(days=1)
-#: A consumer that ended without a word is waited for so long. More than clocks differ, and than a step takes.
+#: A consumer that ended without a word is waited for so long: much longer than a step takes.
 LEASE = timedelta(minutes=10)
 _RENEW_AFTER = timedelta(minutes=1)
 
