@@ -17,7 +17,7 @@ from rpi_health.version import __version__
 if TYPE_CHECKING:
     from rpi_health.broker import Broker, DeadQueue, Outcome, Outgoing
     from rpi_health.config import Config
-    from rpi_health.consumer import Consumer
+    from rpi_health.consumer import Consumer, Limits
     from rpi_health.delivery import DeadLetter, Letter
     from rpi_health.device import Device, Selection
     from rpi_health.hearing import Rules
@@ -46,23 +46,11 @@ def make_consumer(
         observe: called with the payloads of each batch.
     """
     from rpi_health import database, schema
-    from rpi_health.consumer import Consumer, Limits
+    from rpi_health.consumer import Consumer
     from rpi_health.failpoints import Failpoints, parse
     from rpi_health.store import Store
 
     engine = database.create_engine(config.database_url, writer=True, must_exist=True)
-    limits = Limits(
-        queue=config.queue,
-        batch_size=config.batch_size,
-        prefetch=config.prefetch,
-        until_empty=until_empty,
-        max_messages=max_messages,
-        startup_timeout_s=None if patient else config.startup_timeout_s,
-        drain_timeout_s=config.drain_timeout_s,
-        reconnect_limit_s=config.reconnect_max_delay_s,
-        database_retry_limit_s=config.database_retry_max_delay_s,
-        park_after_s=config.park_after_s,
-    )
     identity = _identity(config)
     connect: Callable[[], Any] = _broker(config).connect
     store: Any = Store(engine, identity)
@@ -76,9 +64,26 @@ def make_consumer(
         store=store,
         check_database=lambda: schema.check(engine),
         publish=publish,
-        limits=limits,
+        limits=_limits(config, until_empty, max_messages, patient),
         observe=observe,
         upkeep=_upkeep(config, identity.token),
+    )
+
+
+def _limits(config: Config, until_empty: bool, max_messages: int | None, patient: bool) -> Limits:
+    from rpi_health.consumer import Limits
+
+    return Limits(
+        queue=config.queue,
+        batch_size=config.batch_size,
+        prefetch=config.prefetch,
+        until_empty=until_empty,
+        max_messages=max_messages,
+        startup_timeout_s=None if patient else config.startup_timeout_s,
+        drain_timeout_s=config.drain_timeout_s,
+        reconnect_limit_s=config.reconnect_max_delay_s,
+        database_retry_limit_s=config.database_retry_max_delay_s,
+        park_after_s=config.park_after_s,
     )
 
 
@@ -277,11 +282,12 @@ def buckets(
 ) -> tuple[list[Bucket], datetime | None]:
     """The same by spans of time, and until when there are only hourly figures that do not fit into spans so short."""
     from rpi_health import fleet, history
+    from rpi_health.metric import HOUR_S
 
     with _opened(config) as engine:
         found = fleet.find(engine, raspberry_id)
         buckets = history.buckets(engine, found, since, until, metrics, every_s)
-        fits = every_s >= history.HOUR_S
+        fits = every_s >= HOUR_S
         return buckets, None if fits else history.hourly_until(engine, found, since, until)
 
 

@@ -10,13 +10,11 @@ import sqlalchemy as sa
 
 from rpi_health.database_errors import translated
 from rpi_health.epoch import EPOCH, span_start
-from rpi_health.metric import Bucket, Metric, Range, Reading
+from rpi_health.metric import HOUR_S, Bucket, Metric, Range, Reading
 from rpi_health.models import DeviceHistory, DeviceHistoryHourly
 
 _HISTORY: sa.Table = DeviceHistory.__table__  # type: ignore[assignment]
 _HOURLY: sa.Table = DeviceHistoryHourly.__table__
-#: A span that is shorter has no part in what is kept by the hour.
-HOUR_S = 3600
 
 
 def readings(
@@ -77,19 +75,18 @@ def _reports(metrics: Sequence[Metric]) -> sa.Select[Any]:
     for metric in metrics:
         value = _HISTORY.c[metric.column]
         count = sa.case((value.is_(None), 0), else_=1)
-        figures = {"min": value, "mean": sa.cast(value, sa.Double()), "max": value, "count": count}
-        columns += [figure.label(f"{metric.column}_{kind}") for kind, figure in figures.items()]
+        all_four: Sequence[sa.ColumnElement[Any]] = (value, sa.cast(value, sa.Double()), value, count)
+        columns += [figure.label(name) for figure, name in zip(all_four, metric.figures)]
     return sa.select(*columns)
 
 
 def _hours(metrics: Sequence[Metric]) -> sa.Select[Any]:
-    kinds = ("min", "mean", "max", "count")
-    figures = [_HOURLY.c[f"{metric.column}_{kind}"] for metric in metrics for kind in kinds]
+    figures = [_HOURLY.c[name] for metric in metrics for name in metric.figures]
     return sa.select(_HOURLY.c.hour_start, _HOURLY.c.reports, *figures)
 
 
 def _figures(part: sa.FromClause, metric: Metric) -> list[sa.ColumnElement[Any]]:
-    least, mean, most, count = (part.c[f"{metric.column}_{kind}"] for kind in ("min", "mean", "max", "count"))
+    least, mean, most, count = (part.c[name] for name in metric.figures)
     total = sa.func.sum(mean * count) / sa.func.nullif(sa.func.sum(count), 0)
     return [sa.func.min(least), total, sa.func.max(most)]
 

@@ -22,6 +22,11 @@ class Metric(NamedTuple):
     title: str
     unit: str
 
+    @property
+    def figures(self) -> tuple[str, str, str, str]:
+        """Of several reports: the names of the least, the mean and the greatest value, and of how many have one."""
+        return f"{self.column}_min", f"{self.column}_mean", f"{self.column}_max", f"{self.column}_count"
+
 
 METRICS = (
     Metric("temp", "cpu_temp_celsius", "Temp", "°C"),
@@ -33,6 +38,8 @@ METRICS = (
     Metric("gpio", "gpio_used_count", "GPIO", ""),
     Metric("usb", "usb_devices_count", "USB", ""),
 )
+#: Of reports that are deleted for their age, figures are kept by spans of so many seconds.
+HOUR_S = 3600
 #: What is shown unless something else is asked for.
 USUAL = METRICS[:4]
 

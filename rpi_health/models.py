@@ -136,10 +136,11 @@ def _hourly_figures() -> Iterator[sa.Column[Any]]:
     """For each metric: the least, the mean and the greatest value, and how many reports have one."""
     for metric in METRICS:
         kind = DeviceHistory.__table__.c[metric.column].type
-        yield sa.Column(f"{metric.column}_min", kind)
-        yield sa.Column(f"{metric.column}_mean", Double)
-        yield sa.Column(f"{metric.column}_max", kind)
-        yield sa.Column(f"{metric.column}_count", sa.Integer(), nullable=False)
+        least, mean, most, count = metric.figures
+        yield sa.Column(least, kind)
+        yield sa.Column(mean, Double)
+        yield sa.Column(most, kind)
+        yield sa.Column(count, sa.Integer(), nullable=False)
 
 
 class DeviceHistoryHourly(Base):

@@ -13,15 +13,14 @@ import click
 
 from rpi_health.cli import settings, times
 from rpi_health.cli.completion import device_ids
-from rpi_health.cli.output import csv_lines, forgive_encoding, json_array
-from rpi_health.metric import METRICS, USUAL, Metric
+from rpi_health.cli.output import csv_lines, forgive_encoding, json_array, print_rich
+from rpi_health.metric import HOUR_S, METRICS, USUAL, Metric
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 #: A chart is as many braille dots wide as two for each of so many columns; more points would only cover each other.
 _CHART_SPANS = 160
-_HOUR_S = 3600
 
 
 @dataclass(frozen=True)
@@ -67,8 +66,7 @@ class _Spans(_Found):
         return render.buckets(self.items, self.metrics)
 
     def heading(self) -> list[str]:
-        kinds = ("min", "mean", "max")
-        return ["start", "reports", *(f"{metric.column}_{kind}" for metric in self.metrics for kind in kinds)]
+        return ["start", "reports", *chain(*(metric.figures[:3] for metric in self.metrics))]
 
     def rows(self) -> Iterator[list[Any]]:
         nothing = (None, None, None)
@@ -141,20 +139,13 @@ def command(
     elif isinstance(found, _Spans) and form == "plot":
         _plot(device, found, since, until)
     else:
-        _show(found if names else found.without_empty())
+        print_rich((found if names else found.without_empty()).table())
 
 
 def _chart_span_s(since: datetime, until: datetime) -> int:
     """As many spans as a chart has room for; whole hours, where that is more than one."""
     span_s = max(1, int((until - since).total_seconds()) // _CHART_SPANS)
-    return span_s if span_s < _HOUR_S else -(-span_s // _HOUR_S) * _HOUR_S
-
-
-def _show(found: _Reports | _Spans) -> None:
-    from rich.console import Console
-
-    forgive_encoding()
-    Console(highlight=False).print(found.table())
+    return span_s if span_s < HOUR_S else -(-span_s // HOUR_S) * HOUR_S
 
 
 def _plot(device: str, found: _Spans, since: datetime, until: datetime) -> None:

@@ -9,15 +9,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from rpi_health.epoch import EPOCH, span_start
-from rpi_health.metric import METRICS
+from rpi_health.metric import HOUR_S, METRICS, Metric
 from rpi_health.models import DeviceHistoryHourly
 from rpi_health.store.upsert import HISTORY
 
 HOURLY: sa.Table = DeviceHistoryHourly.__table__
 #: How long these figures are kept.
 KEPT = timedelta(days=400)
-_HOUR_S = 3600
-
 _Hour = Mapping[str, Any]
 
 
@@ -44,7 +42,7 @@ def merged(one: _Hour, other: _Hour) -> _Hour:
     """The figures of the reports of both."""
     hour = {**one, "reports": one["reports"] + other["reports"]}
     for metric in METRICS:
-        least, mean, most, count = (f"{metric.column}_{kind}" for kind in ("min", "mean", "max", "count"))
+        least, mean, most, count = metric.figures
         halves = [half for half in (one, other) if half[count]]
         hour[count] = sum(half[count] for half in halves)
         hour[least] = min((half[least] for half in halves), default=None)
@@ -54,33 +52,30 @@ def merged(one: _Hour, other: _Hour) -> _Hour:
 
 
 def _by_hour(connection: sa.Connection, device: str, reports: Sequence[sa.ColumnElement[bool]]) -> list[dict[str, Any]]:
-    start = span_start(HISTORY.c.reported_at, _HOUR_S).label("start")
+    start = span_start(HISTORY.c.reported_at, HOUR_S).label("start")
     query = sa.select(start, sa.func.count().label("reports"), *_figures()).where(*reports).group_by(start)
     hours = []
     for row in connection.execute(query).mappings():
         hour: dict[str, Any] = {"raspberry_id": device, **row}
         for metric in METRICS:
-            _keep_in_range(hour, metric.column)
+            _keep_in_range(hour, metric)
         hour["hour_start"] = EPOCH + timedelta(seconds=hour.pop("start"))
         hours.append(hour)
     return hours
 
 
-def _keep_in_range(hour: dict[str, Any], column: str) -> None:
+def _keep_in_range(hour: dict[str, Any], metric: Metric) -> None:
     """A mean is no less than the least and no more than the greatest value: huge ones may add up to no number."""
-    mean = hour[f"{column}_mean"]
-    if mean is not None:
-        hour[f"{column}_mean"] = min(max(mean, hour[f"{column}_min"]), hour[f"{column}_max"])
+    least, mean, most, _ = metric.figures
+    if hour[mean] is not None:
+        hour[mean] = min(max(hour[mean], hour[least]), hour[most])
 
 
 def _figures() -> list[sa.ColumnElement[Any]]:
     figures: list[sa.ColumnElement[Any]] = []
     for metric in METRICS:
         column = HISTORY.c[metric.column]
-        figures += [
-            sa.func.min(column).label(f"{metric.column}_min"),
-            sa.cast(sa.func.avg(column), sa.Double()).label(f"{metric.column}_mean"),
-            sa.func.max(column).label(f"{metric.column}_max"),
-            sa.func.count(column).label(f"{metric.column}_count"),
-        ]
+        mean: sa.ColumnElement[Any] = sa.cast(sa.func.avg(column), sa.Double())
+        all_four = (sa.func.min(column), mean, sa.func.max(column), sa.func.count(column))
+        figures += [figure.label(name) for figure, name in zip(all_four, metric.figures)]
     return figures
