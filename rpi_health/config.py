@@ -7,7 +7,6 @@ are called is in `settings`; no message and no representation shows a password.
 from __future__ import annotations
 
 import difflib
-import logging
 import os
 import re
 import sys
@@ -29,7 +28,7 @@ from pydantic import (
     field_validator,
 )
 
-from rpi_health import notices, urls
+from rpi_health import events, notices, urls
 from rpi_health.durations import duration_text, parse_duration_s
 from rpi_health.errors import ConfigurationError
 from rpi_health.notices import Notice
@@ -48,8 +47,6 @@ if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
-
-logger = logging.getLogger(__name__)
 
 APP = "rpi-health"
 
@@ -304,8 +301,9 @@ def read(
 
 def log_notices(config: Config) -> None:
     """Log what the user should know about this configuration."""
+    log = events.Log(__name__)
     for notice in config.notices:
-        logger.warning(notice.sentence, extra={"event": notice.event, **notice.fields})
+        log.say(notice.event, **notice.fields)
 
 
 def _flag_layer(flags: Mapping[str, object], problems: list[str]) -> _Layer:

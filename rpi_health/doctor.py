@@ -30,7 +30,7 @@ def examine(config: Config, *, round_trip: bool) -> Iterator[Finding]:
     yield _settings(config)
     for notice in config.notices:
         fields = ", ".join(f"{name} {value}" for name, value in notice.fields.items())
-        yield Finding("configuration", "notice", WARNING, f"{notice.sentence}: {fields}", (), 0)
+        yield Finding("configuration", "notice", WARNING, f"{notice.event.sentence} {fields}", (), 0)
     with ExitStack() as opened:
         try:
             addresses = broker.Broker(config.amqp_urls, config.queue_type).examinations()

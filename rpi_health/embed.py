@@ -7,20 +7,18 @@ from __future__ import annotations
 
 import atexit
 import functools
-import logging
 import os
 import signal
 import threading
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from rpi_health import shared
+from rpi_health import events, shared
+from rpi_health.health import Health
 
 if TYPE_CHECKING:
     from rpi_health.config import Config
     from rpi_health.consumer import Consumer
-
-log = logging.getLogger(__name__)
 
 _TICK_S = 0.2
 # What closing channel and connection may take, after what is in hand was written.
@@ -47,7 +45,7 @@ class ConsumerHandle:
         except BaseException as error:
             self._error = error
             if self._log_failure:
-                log.exception("The consumer has ended.", extra={"event": "consumer_failed"})
+                events.Log(__name__).say(events.CONSUMER_FAILED, error=error)
 
     def _start(self) -> ConsumerHandle:
         self._thread.start()
@@ -76,9 +74,16 @@ class ConsumerHandle:
         """Whether the consumer's thread runs."""
         return self._thread.is_alive()
 
+    @property
+    def health(self) -> Health:
+        """How the consumer is: whether it is live, whether it is ready, and why not. `health.reasons` may be shown."""
+        if self._error is not None:
+            return Health(not_live=(f"The consumer has ended: {self._error}",))
+        return self._consumer.health if self._thread.is_alive() else Health(not_live=("The consumer does not run.",))
+
     def is_healthy(self) -> bool:
         """Whether messages are being taken and can be stored, as far as is known."""
-        return self._thread.is_alive() and self._consumer.is_healthy
+        return self.health.is_ready
 
     @property
     def error(self) -> BaseException | None:
@@ -154,7 +159,7 @@ def run_until_signal(consumer: Consumer, drain_timeout_s: float) -> None:
         while handle.is_alive() and not signals.received:
             handle.join(_TICK_S)
         if signals.received:
-            log.info("Stopping.", extra={"event": "stopping", "signal": signals.received})
+            events.Log(__name__).say(events.STOPPING, signal=signals.received)
             handle.stop()
     if handle.error is not None:
         raise handle.error

@@ -6,7 +6,6 @@ parts by what the consumer needs of them; reads no environment.
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import threading
@@ -16,11 +15,10 @@ from typing import Any, NamedTuple, TypeVar
 
 import sqlalchemy as sa
 
-from rpi_health import errors
+from rpi_health import errors, events
 from rpi_health.delivery import Delivery, Letter, Settling
 from rpi_health.report import Report
 
-log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 #: The points, in the order in which a message passes them.
@@ -85,6 +83,7 @@ class Failpoints:
         self._points = points
         self._passed = dict.fromkeys(POINTS, 0)
         self._lock = threading.Lock()
+        self._log = events.Log(__name__)
 
     def reach(self, name: str) -> None:
         """Pass a point."""
@@ -94,7 +93,7 @@ class Failpoints:
         point = self._points.get(name)
         if point is None or turn != point.turn:
             return
-        log.warning("Failpoint.", extra={"event": "failpoint", "point": name, "action": point.action})
+        self._log.say(events.FAILPOINT, point=name, action=point.action)
         time.sleep(point.seconds)
         if point.action == "crash":
             os._exit(CRASHED)

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
+from rpi_health.events import DEFAULT_CREDENTIALS, UNKNOWN_VARIABLE, Event
 from rpi_health.settings import (
     CONFIG_FILE,
     DEFAULT_PASSWORD,
@@ -23,11 +24,10 @@ from rpi_health.urls import is_local
 
 
 class Notice(NamedTuple):
-    """A warning: the event, the constant sentence and the fields of its log line."""
+    """A warning: the event, and the fields of its log line."""
 
-    event: str
-    sentence: str
-    fields: Mapping[str, str]
+    event: Event
+    fields: Mapping[str, Any]
 
 
 def unknown_variables(names: Iterable[str]) -> Iterator[Notice]:
@@ -38,7 +38,7 @@ def unknown_variables(names: Iterable[str]) -> Iterator[Notice]:
         if name.startswith(ENVIRONMENT_PREFIX):
             close = difflib.get_close_matches(name, sorted(known), n=1)
             hint = {"did_you_mean": close[0]} if close else {}
-            yield Notice("unknown_variable", "unknown environment variable ignored", {"variable": name, **hint})
+            yield Notice(UNKNOWN_VARIABLE, {"variable": name, **hint})
 
 
 def default_credentials(amqp_urls: Iterable[str]) -> Iterator[Notice]:
@@ -47,8 +47,4 @@ def default_credentials(amqp_urls: Iterable[str]) -> Iterator[Notice]:
         parts = urlsplit(url)
         known = (unquote(parts.username or ""), unquote(parts.password or "")) == (DEFAULT_USERNAME, DEFAULT_PASSWORD)
         if known and not is_local(parts.hostname):
-            yield Notice(
-                "default_credentials",
-                "default credentials used on a broker that is not local, choose a password of your own",
-                {"host": parts.hostname or ""},
-            )
+            yield Notice(DEFAULT_CREDENTIALS, {"host": parts.hostname or ""})

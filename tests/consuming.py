@@ -22,6 +22,10 @@ class Resources(NamedTuple):
     memory_mib: float
 
 
+#: Also those that are repeated too often to be of interest to anybody but a test.
+EVERY_LINE = {"RPI_HEALTH_LOG_FORMAT": "json", "RPI_HEALTH_LOG_LEVEL": "debug"}
+
+
 class Consuming:
     """`rpi-health consume` with a log of JSON lines.
 
@@ -32,7 +36,7 @@ class Consuming:
 
     def __init__(self, cli: Cli, env: Mapping[str, str], *args: str) -> None:
         self._cli = cli
-        self.process: subprocess.Popen[str] = cli.popen("consume", *args, env={"RPI_HEALTH_LOG_FORMAT": "json", **env})
+        self.process: subprocess.Popen[str] = cli.popen("consume", *args, env={**EVERY_LINE, **env})
 
     @property
     def output(self) -> str:
@@ -57,7 +61,7 @@ class Consuming:
 
     def wait_until_held(self, says: str) -> None:
         """Wait until it has said that it holds the messages, and that this is why."""
-        wait_until(lambda: any(says in line["message"] for line in self.events("database_held")), 30, says)
+        wait_until(lambda: any(says in line["error"] for line in self.events("database_held")), 30, says)
 
     def resources(self) -> Resources:
         """What it holds just now; its memory is what is resident."""

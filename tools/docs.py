@@ -5,6 +5,7 @@ A made part stands between ``<!-- begin: NAME -->`` and ``<!-- end: NAME -->``. 
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -13,10 +14,11 @@ import click
 
 from rpi_health.cli import main as rpi_health
 from rpi_health.config import Config
+from rpi_health.events import EVENTS
 from rpi_health.settings import CONFIG_FILE, SETTINGS, Setting
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = (ROOT / "docs" / "configuration.md",)
+PAGES = tuple(ROOT / "docs" / name for name in ("configuration.md", "monitoring.md"))
 UPDATE = "python -m tools.docs"
 
 
@@ -42,7 +44,13 @@ def commands() -> str:
     return _table(("Command and options", "What it does"), rows)
 
 
-PARTS = {"settings": settings, "variables": variables, "commands": commands}
+def logged_events() -> str:
+    """What is logged: its name, its level, and what it means."""
+    rows = [(f"`{e.name}`", logging.getLevelName(e.level).lower(), f"{e.sentence} {e.meaning}") for e in EVENTS]
+    return _table(("Event", "Level", "What it says, and what it means"), rows)
+
+
+PARTS = {"settings": settings, "variables": variables, "commands": commands, "events": logged_events}
 
 
 def updated(text: str) -> str:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pika
 from pika import exceptions as pika_errors
 
+from rpi_health import events
 from rpi_health.broker import dead_letter
 from rpi_health.broker.faults import translate
 from rpi_health.broker.wire import properties_of
 from rpi_health.delivery import DeadLetter
-
-log = logging.getLogger(__name__)
 
 _NOT_FOUND = 404
 #: Half of the limit after which RabbitMQ 4 throws a message of a quorum queue away, unless a policy says otherwise.
@@ -69,10 +67,7 @@ class DeadQueue:
         count = (letter.properties.headers or {}).get("x-delivery-count")
         if isinstance(count, int) and count >= _MANY_DELIVERIES and not self._has_warned:
             self._has_warned = True
-            log.warning(
-                "Each look at a quorum queue counts as a delivery: see that its policy has no delivery limit.",
-                extra={"event": "many_deliveries", "queue": self._name, "deliveries": count},
-            )
+            events.Log(__name__).say(events.MANY_DELIVERIES, queue=self._name, deliveries=count)
 
     def _count(self) -> int:
         try:

@@ -9,7 +9,6 @@ where those are not what it knows, it is not used.
 from __future__ import annotations
 
 import functools
-import logging
 import struct
 from collections.abc import Callable
 from typing import Any
@@ -17,10 +16,9 @@ from typing import Any
 import pika
 from pika import exceptions as pika_errors
 
+from rpi_health import events
 from rpi_health.broker.wire import decode_properties
 from rpi_health.delivery import Properties
-
-log = logging.getLogger(__name__)
 
 #: Takes a delivery: its tag, whether it is redelivered, its properties, its body, and how many bytes it may take.
 Sink = Callable[[int, bool, Properties, bytes, int], None]
@@ -177,8 +175,7 @@ def connection_class() -> type[pika.SelectConnection]:
     """What connections are made of: `FastConnection` if it knows the installed pika, else pika's own class."""
     if is_known():
         return FastConnection
-    fields = {"event": "fast_lane_off", "pika": pika.__version__}
-    log.warning("This pika is not one that the fast lane knows. Messages are received without it.", extra=fields)
+    events.Log(__name__).say(events.FAST_LANE_OFF, pika=pika.__version__)
     return pika.SelectConnection
 
 

@@ -5,7 +5,8 @@ publishes what is no health check. Deliveries go down from thread to thread; onl
 `janitor`, has nothing to do with messages: it deletes old reports.
 """
 
-from rpi_health.consumer.loop import Consumer, Limits
+from rpi_health.consumer.limits import Limits
+from rpi_health.consumer.loop import Consumer
 from rpi_health.consumer.tally import Tally
 
 __all__ = ["Consumer", "Limits", "Tally"]

@@ -6,18 +6,15 @@ meanwhile the bad messages stay unsettled, and the good ones flow.
 
 from __future__ import annotations
 
-import logging
 import queue
 import time
 from collections.abc import Callable, Sequence
 
-from rpi_health import errors
+from rpi_health import errors, events
 from rpi_health.consumer.backoff import Backoff
 from rpi_health.consumer.tally import Tally
 from rpi_health.delivery import Letter
-from rpi_health.rate_limit import RateLimiter
 
-log = logging.getLogger(__name__)
 _FIRST_RETRY_S = 0.5
 # Each group opens a connection: letters that come so long after the first share it.
 _LINGER_S = 0.1
@@ -39,7 +36,7 @@ class DeadLetters:
         self._tally = tally
         self._backoff = Backoff(_FIRST_RETRY_S, retry_limit_s)
         self._posted: queue.SimpleQueue[list[Letter] | None] = queue.SimpleQueue()
-        self._limiter = RateLimiter()
+        self._log = events.Log(__name__)
         self._held: list[Letter] = []
         self._due_at = 0.0
         self._closed = False
@@ -62,6 +59,7 @@ class DeadLetters:
             self._held = [letter for letter in self._held if letter.delivery.session.is_open]
             if self._held:
                 self._deliver()
+            self._tally.dead_letters_held = len(self._held)
 
     def _collect(self) -> None:
         """Wait for letters: for the first one as long as it takes, then until those held are due."""
@@ -94,10 +92,7 @@ class DeadLetters:
         delivery, reason, detail = letter
         delivery.session.settle([delivery.tag])
         self._tally.dead_lettered[reason] += 1
-        suppressed = self._limiter.allow(reason)
-        if suppressed is not None:
-            fields = {"event": "dead_lettered", "reason": reason, "detail": detail, "suppressed": suppressed}
-            log.warning("Dead-lettered a message.", extra=fields)
+        self._log.say(events.DEAD_LETTERED, reason=reason, detail=detail)
 
     def _note(self, error: errors.BrokerError | None) -> None:
         self.trouble = error
@@ -106,5 +101,4 @@ class DeadLetters:
             return
         self._tally.dead_letter_retries += 1
         self._due_at = time.monotonic() + self._backoff.next_s()
-        fields = {"event": "dead_letters_held", "held": len(self._held)}
-        log.error("Cannot publish dead letters, the messages stay in their queue: %s", error, extra=fields)
+        self._log.say(events.DEAD_LETTERS_HELD, error=error, held=len(self._held))

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import threading
 import time
 from collections.abc import Generator
 from typing import Protocol
 
-from rpi_health import errors
-
-log = logging.getLogger(__name__)
+from rpi_health import errors, events
 
 #: How often to look whether there is anything to do.
 _LOOK_S = 600.0
@@ -40,6 +37,7 @@ class Janitor:
         self._upkeep = upkeep
         self._stopping = stopping
         self._trouble = ""
+        self._log = events.Log(__name__)
 
     def run(self) -> None:
         """Do rounds, now and then, until told to stop. What fails is said once, and tried again with the next."""
@@ -50,9 +48,9 @@ class Janitor:
                     self._trouble = ""
                 except errors.DatabaseError as error:
                     self._note_trouble(error)
-                except Exception:
+                except Exception as error:
                     # A defect of ours must not stop the queue.
-                    log.exception("Old reports cannot be deleted: this is a defect.", extra={"event": "prune_failed"})
+                    self._log.say(events.PRUNE_DEFECT, error=error)
                 self._stopping.wait(_LOOK_S)
         finally:
             self._upkeep.close()
@@ -69,9 +67,9 @@ class Janitor:
                     began_at = time.monotonic()
         finally:
             if deleted:
-                log.info("Deleted %d old reports.", deleted, extra={"event": "pruned", "reports": deleted})
+                self._log.say(events.PRUNED, reports=deleted)
 
     def _note_trouble(self, error: errors.DatabaseError) -> None:
         if str(error) != self._trouble:
-            log.warning("Cannot delete old reports: %s", error, extra={"event": "prune_failed"})
+            self._log.say(events.PRUNE_FAILED, error=error)
         self._trouble = str(error)

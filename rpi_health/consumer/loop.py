@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
-from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol, TypeVar
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
-from rpi_health import errors
+from rpi_health import errors, events
 from rpi_health.consumer.backoff import Backoff
 from rpi_health.consumer.dead_letters import DeadLetters, Publish
 from rpi_health.consumer.intake import Intake
 from rpi_health.consumer.janitor import Janitor, Upkeep
-from rpi_health.consumer.pulse import Counted, Pulse
+from rpi_health.consumer.limits import Limits
+from rpi_health.consumer.link import Connection, Session
+from rpi_health.consumer.pulse import Pulse
+from rpi_health.consumer.summary import Summary
 from rpi_health.consumer.tally import Tally
+from rpi_health.consumer.vitals import Vitals
+from rpi_health.consumer.worker import Worker
 from rpi_health.consumer.writer import Store, Writer
 from rpi_health.delivery import Delivery
+from rpi_health.health import Health
 
-log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 _FIRST_RECONNECT_S = 0.5
@@ -31,78 +35,8 @@ _JANITOR_GOODBYE_S = 1.0
 # Connected but not consuming is the classic freeze: after so long without a delivery, ask whether any should come.
 _STALLED_AFTER_S = 60.0
 _LOOKS_STABLE_AFTER_S = 60.0
-
-
-class Session(Counted, Protocol):
-    """What the loop needs of a session. See `rpi_health.broker.Session`."""
-
-    @property
-    def settled(self) -> int: ...
-
-    @property
-    def is_open(self) -> bool: ...
-
-    @property
-    def is_full(self) -> bool: ...
-
-    def wait_for_room(self, time_limit_s: float) -> None: ...
-
-    def wake(self) -> None: ...
-
-    def check(self) -> None: ...
-
-    def count_ready(self) -> int: ...
-
-    def stop_taking(self) -> None: ...
-
-    def close(self) -> None: ...
-
-    def abandon(self) -> None: ...
-
-
-class Connection(Protocol):
-    """What the loop needs of a connection. See `rpi_health.broker.Connection`."""
-
-    @property
-    def address(self) -> str: ...
-
-    def open_session(self, queue: str, prefetch: int, deliver: Callable[[Delivery], None]) -> Session: ...
-
-    def process(self, time_limit_s: float) -> None: ...
-
-    def give_up_at(self, deadline: float) -> None: ...
-
-    def wake(self) -> None: ...
-
-    def close(self) -> None: ...
-
-
-class Limits(NamedTuple):
-    """What the consumer is to do, and how long it may take over it.
-
-    Args:
-        queue: what to consume.
-        batch_size: at most so many messages in one transaction.
-        prefetch: at most so many messages unsettled.
-        until_empty: stop when the queue is empty and all is settled.
-        max_messages: stop when so many messages are settled.
-        startup_timeout_s: give up when broker or database cannot be used so long after the start; None: never.
-        drain_timeout_s: how long finishing what is in hand may take after `stop`.
-        reconnect_limit_s: the longest delay between two connection attempts.
-        database_retry_limit_s: the longest delay between two tries to store a batch.
-        park_after_s: hand messages back to the broker when the database is away for so long.
-    """
-
-    queue: str
-    batch_size: int = 500
-    prefetch: int = 1000
-    until_empty: bool = False
-    max_messages: int | None = None
-    startup_timeout_s: float | None = 5.0
-    drain_timeout_s: float = 10.0
-    reconnect_limit_s: float = 30.0
-    database_retry_limit_s: float = 5.0
-    park_after_s: float = 300.0
+# A batch that takes so long is in trouble, though nobody has said so.
+_SLOW_S = 30.0
 
 
 class Consumer:
@@ -131,10 +65,15 @@ class Consumer:
         self._connect = connect
         self._check_database = check_database
         self._limits = limits
+        self._log = events.Log(__name__)
         self._stop = threading.Event()
         self._intake = Intake()
         self.tally = Tally()
+        if limits.count_stale:
+            self.tally.stale = 0
         self._pulse = Pulse()
+        self._vitals = Vitals()
+        self._summary = Summary(self.tally, self._pulse, self._log)
         self._dead_letters = DeadLetters(publish, self.tally, limits.reconnect_limit_s)
         self._writer = Writer(
             self._intake,
@@ -147,8 +86,8 @@ class Consumer:
             limits.database_retry_limit_s,
             observe,
         )
-        self._threads: list[_Worker] = []
-        self._janitor = None if upkeep is None else _Worker("janitor", Janitor(upkeep, self._stop).run, self.stop)
+        self._threads: list[Worker] = []
+        self._janitor = None if upkeep is None else Worker("janitor", Janitor(upkeep, self._stop).run, self.stop)
         self._backoff = Backoff(_FIRST_RECONNECT_S, limits.reconnect_limit_s)
         self._started_at = 0.0
         self._has_consumed = False
@@ -167,12 +106,20 @@ class Consumer:
                 waited_on.wake()
 
     @property
-    def is_healthy(self) -> bool:
-        """Whether messages are being taken and can be stored, as far as is known. Any thread may ask."""
-        session = self._session
-        workers_live = bool(self._threads) and all(worker.is_alive() for worker in self._threads)
-        can_store = self._writer.trouble is None and not self._is_stuck()
-        return session is not None and session.is_open and workers_live and can_store
+    def health(self) -> Health:
+        """How it is, as far as is known. Any thread may ask."""
+        return Health(tuple(self._vitals.not_live()), tuple(self._not_ready()))
+
+    def _not_ready(self) -> Iterator[str]:
+        session, trouble = self._session, self._writer.trouble
+        if self._stop.is_set():
+            yield "It is stopping."
+        elif trouble is not None:
+            yield f"Nothing can be stored: {trouble}"
+        elif self._busy_for_s() >= _SLOW_S:
+            yield f"The database has not answered for {self._busy_for_s():.0f} s."
+        elif session is None or not session.is_open:
+            yield f"Nothing is consumed: {self._vitals.trouble or 'it is only starting.'}"
 
     def run(self) -> None:
         """Consume until `stop`, or until `until_empty` or `max_messages` is reached; then drain.
@@ -183,8 +130,8 @@ class Consumer:
         """
         self._started_at = time.monotonic()
         self._threads = [
-            _Worker("writer", self._writer.run, self.stop),
-            _Worker("dead-letters", self._dead_letters.run, self.stop),
+            Worker("writer", self._writer.run, self.stop),
+            Worker("dead-letters", self._dead_letters.run, self.stop),
         ]
         for worker in self._threads:
             worker.start()
@@ -220,7 +167,10 @@ class Consumer:
 
     def _wait_after(self, error: errors.RpiHealthError) -> None:
         delay_s = self._backoff.next_s()
-        log.warning("%s Trying again.", error, extra={"event": "retry", "delay_s": round(delay_s, 2)})
+        self.tally.retries += 1
+        self._vitals.trouble = error
+        self._vitals.turn(delay_s)
+        self._log.say(events.RETRY, error=error, delay_s=round(delay_s, 2))
         self._stop.wait(delay_s)
 
     def _open_connection(self) -> None:
@@ -236,9 +186,10 @@ class Consumer:
         self._session = connection.open_session(self._limits.queue, prefetch, self._take)
         self._has_consumed = True
         self._pulse.opened(self._session)
+        self._vitals.trouble = None
+        self.tally.parked_time.stop()
         self.tally.sessions += 1
-        fields = {"event": "consuming", "queue": self._limits.queue, "broker": connection.address}
-        log.info("Consuming.", extra=fields)
+        self._log.say(events.CONSUMING, queue=self._limits.queue, broker=connection.address)
 
     def _take(self, delivery: Delivery) -> None:
         if self._take_up_to_tag is not None and delivery.tag > self._take_up_to_tag:
@@ -273,6 +224,8 @@ class Consumer:
 
     def _go_on(self, connection: Connection) -> None:
         """One turn: consume, or stay connected without a session while nothing can be stored."""
+        self._vitals.turn()
+        self._summary.say_if_due()
         if self._has_enough():
             self._stop.set()
         elif self._is_stuck():
@@ -295,15 +248,19 @@ class Consumer:
 
     def _is_stuck(self) -> bool:
         """Whether one batch has been in the writer's hands for too long: the database is away, or hangs."""
+        return self._busy_for_s() >= self._limits.park_after_s
+
+    def _busy_for_s(self) -> float:
         busy_since = self._writer.busy_since
-        return busy_since is not None and time.monotonic() - busy_since >= self._limits.park_after_s
+        return 0.0 if busy_since is None else time.monotonic() - busy_since
 
     def _park(self) -> None:
         """Give the messages back, once: each lost session counts towards a quorum queue's delivery limit."""
         if self._session is None:
             return
-        log.warning("Parked: the messages wait at the broker.", extra={"event": "parked"})
+        self._log.say(events.PARKED)
         self.tally.parked += 1
+        self.tally.parked_time.start()
         self._session.close()
         self._drop_session()
 
@@ -336,6 +293,7 @@ class Consumer:
         session = self._session
         if session is None:
             return
+        self._vitals.turn(self._limits.drain_timeout_s)
         self._drain_until = deadline = time.monotonic() + self._limits.drain_timeout_s
         connection.give_up_at(deadline + _GOODBYE_S)
         session.stop_taking()
@@ -376,25 +334,4 @@ class Consumer:
         if self._janitor is not None and self._janitor.is_alive():
             self._janitor.join(_JANITOR_GOODBYE_S)
         if self._has_consumed:
-            log.info("Stopped.", extra={"event": "stopped", **self.tally.as_fields()})
-
-
-class _Worker(threading.Thread):
-    """A thread whose failure ends the consumer, and is raised there."""
-
-    def __init__(self, name: str, work: Callable[[], None], on_failure: Callable[[], None]) -> None:
-        super().__init__(name=f"rpi-health-{name}", daemon=True)
-        self._work = work
-        self._on_failure = on_failure
-        self._error: BaseException | None = None
-
-    def run(self) -> None:
-        try:
-            self._work()
-        except BaseException as error:
-            self._error = error
-            self._on_failure()
-
-    def reraise(self) -> None:
-        if self._error is not None:
-            raise self._error
+            self._log.say(events.STOPPED, **self.tally.counts())

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Protocol
 
-from rpi_health import errors
+from rpi_health import errors, events
 from rpi_health.consumer.pulse import Pulse
 from rpi_health.consumer.tally import Tally
 from rpi_health.presence import BEAT_S, Beat
-
-log = logging.getLogger(__name__)
 
 _LOOK_S = 0.5
 
@@ -41,8 +38,7 @@ class Presence:
         self._stored = 0
         self._was_listening = False
         self._trouble = ""
-        #: When something was last committed.
-        self.last_commit_at: datetime | None = None
+        self._log = events.Log(__name__)
 
     def wait_s(self) -> float:
         """How long until it is time to `renew`; while the fleet is not heard yet, that may be any moment."""
@@ -74,7 +70,7 @@ class Presence:
             self._pulse.is_listening,
             self._pulse.backlog,
             stored / span_s if span_s > 0 else 0.0,
-            self.last_commit_at,
+            self._tally.last_commit_at,
         )
 
     def _do(self, step: Callable[[], None]) -> None:
@@ -82,7 +78,7 @@ class Presence:
             step()
         except errors.DatabaseError as error:
             if str(error) != self._trouble:
-                log.warning("Cannot say that this consumer runs: %s", error, extra={"event": "presence_failed"})
+                self._log.say(events.PRESENCE_FAILED, error=error)
             self._trouble = str(error)
         else:
             self._trouble = ""

@@ -6,14 +6,13 @@ Owns the store. While the database is away it holds the batch in hand, unsettled
 from __future__ import annotations
 
 import contextlib
-import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from typing import Any, Protocol, TypeVar
 
-from rpi_health import errors
+from rpi_health import errors, events
 from rpi_health.consumer.backoff import Backoff
 from rpi_health.consumer.intake import Intake
 from rpi_health.consumer.presence import Presence, Seen
@@ -24,7 +23,6 @@ from rpi_health.delivery import Delivery, Letter, Settling
 from rpi_health.payload import decode_all
 from rpi_health.report import Envelope, Report
 
-log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 _FIRST_RETRY_S = 0.1
 
@@ -43,6 +41,8 @@ class Store(Notes, Seen, Protocol):
     """What the writer needs of the database. See `rpi_health.store.Store`."""
 
     def write(self, reports: Sequence[Report]) -> Sequence[Refused]: ...
+
+    def count_stale(self, reports: Sequence[Report]) -> int: ...
 
     def close(self) -> None: ...
 
@@ -80,6 +80,7 @@ class Writer:
         self._batch_size = batch_size
         self._retry_limit_s = retry_limit_s
         self._observe = observe
+        self._log = events.Log(__name__)
         self._presence = Presence(store, pulse, tally)
         # Twice the longest pause between two tries: by then a live consumer has taken its notes back.
         self._quarantine = Quarantine(store, self._write, post, stopping, confirm_after_s=2 * retry_limit_s)
@@ -117,16 +118,32 @@ class Writer:
             self._quarantine.handle(suspects, self._persevere)
 
     def _write(self, batch: list[Delivery]) -> None:
-        reports, letters = _judge(batch)
+        reports, letters = _judge(batch, self._log)
         if reports:
-            refused = self._persevere(lambda: self._store.write(list(reports.values())))
-            self._presence.last_commit_at = datetime.now(timezone.utc)
+            refused = self._store_all(list(reports.values()))
             letters += _refused_letters(batch, reports, refused)
         if self._observe is not None:
             # Only now: a payload shares its lists with the report, and an observer may change what it is given.
             self._observe([report.payload for report in reports.values()])
         self._tally.batches += 1
+        self._tally.batch_sizes.observe(len(batch))
         self._settle(batch, letters)
+
+    def _store_all(self, reports: list[Report]) -> Sequence[Refused]:
+        """Store reports however long that takes, and note what it was like."""
+        tally = self._tally
+        stale = None if tally.stale is None else self._persevere(lambda: self._store.count_stale(reports))
+        refused = self._persevere(lambda: self._timed_write(reports))
+        tally.last_commit_at = datetime.now(timezone.utc)
+        if stale is not None:
+            tally.stale = (tally.stale or 0) + stale
+        return refused
+
+    def _timed_write(self, reports: list[Report]) -> Sequence[Refused]:
+        began_at = time.monotonic()
+        refused = self._store.write(reports)
+        self._tally.write_times_s.observe(time.monotonic() - began_at)
+        return refused
 
     def _settle(self, batch: list[Delivery], letters: list[Letter]) -> None:
         bad = {letter.delivery.tag for letter in letters}
@@ -159,20 +176,22 @@ class Writer:
         self._tally.database_retries += 1
         # One outage may have several causes, one after the other. Whoever is to mend it must see the present one.
         if str(error) != str(self.trouble):
-            log.error("Cannot store, the messages are held: %s", error, extra={"event": "database_held"})
+            self._log.say(events.DATABASE_HELD, error=error)
         self.trouble = error
+        self._tally.held_time.start()
 
     def _note_recovery(self) -> None:
         if self.trouble is not None:
-            log.warning("The database takes writes again.", extra={"event": "database_back"})
+            self._log.say(events.DATABASE_BACK)
         self.trouble = None
+        self._tally.held_time.stop()
 
 
-def _judge(batch: list[Delivery]) -> tuple[dict[int, Report], list[Letter]]:
+def _judge(batch: list[Delivery], log: events.Log) -> tuple[dict[int, Report], list[Letter]]:
     """The reports of a batch by tag, and the letters for what is none."""
     reports: dict[int, Report] = {}
     letters: list[Letter] = []
-    for delivery, outcome in zip(batch, _decode(batch)):
+    for delivery, outcome in zip(batch, _decode(batch, log)):
         if isinstance(outcome, Report):
             reports[delivery.tag] = outcome
         else:
@@ -180,15 +199,15 @@ def _judge(batch: list[Delivery]) -> tuple[dict[int, Report], list[Letter]]:
     return reports, letters
 
 
-def _decode(batch: list[Delivery]) -> Sequence[Report | errors.Rejection]:
+def _decode(batch: list[Delivery], log: events.Log) -> Sequence[Report | errors.Rejection]:
     messages = [(delivery.body, _envelope(delivery)) for delivery in batch]
     try:
         return decode_all(messages)
     except Exception as error:
         # A defect of ours must not stop the queue: the message is kept where somebody will look at it.
         if len(batch) > 1:
-            return [outcome for delivery in batch for outcome in _decode([delivery])]
-        log.exception("A message could not be read: this is a defect.", extra={"event": "decoder_failed"})
+            return [outcome for delivery in batch for outcome in _decode([delivery], log)]
+        log.say(events.DECODER_FAILED, error=error)
         return [errors.Rejection("poison", f"reading it failed with {type(error).__name__}")]
 
 

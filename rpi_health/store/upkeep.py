@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Callable, Generator, Iterator
 from datetime import datetime, timedelta, timezone
 
 import sqlalchemy as sa
 
-from rpi_health import errors
+from rpi_health import errors, events
 from rpi_health.models import ConsumerUpkeep
 from rpi_health.store.retention import Retention
 from rpi_health.store.transaction import in_transaction
-
-log = logging.getLogger(__name__)
 
 _UPKEEP: sa.Table = ConsumerUpkeep.__table__  # type: ignore[assignment]
 _ROW = _UPKEEP.c.task == "retention"
@@ -52,6 +49,7 @@ class Upkeep:
         self._owner = owner
         self._keep = keep
         self._clock = clock
+        self._log = events.Log(__name__)
 
     def round(self) -> Generator[int, None, None]:
         """Go through all devices, if that is due and nobody else is at it. One that was left is gone on with.
@@ -106,8 +104,7 @@ class Upkeep:
                     for deleted in retention.prune(device, before):
                         yield position, deleted
                 except errors.DataRefused as error:  # others are not concerned
-                    fields = {"event": "prune_failed", "device": device}
-                    log.warning("Cannot delete old reports of a device: %s", error, extra=fields)
+                    self._log.say(events.PRUNE_FAILED, error=error, device=device)
                 position = device
             position = page.last
 

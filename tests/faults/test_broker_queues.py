@@ -75,7 +75,7 @@ def test_deleted_queue_that_the_user_may_not_declare_is_waited_for(trial: Trial,
     consumer = trial.consume(amqp_url=url_of_limited_user)
     consumer.wait_for("consuming")
     delete_queue(trial.amqp)
-    message = consumer.wait_for("retry", count=4)["message"]
+    message = consumer.wait_for("retry", count=4)["error"]
     assert all(retry["delay_s"] >= 0.05 for retry in consumer.events("retry")), "a busy loop"
     assert all(word in message for word in ("refused access", "permission", trial.amqp.queue))
     assert "s3cret" not in consumer.output
@@ -101,7 +101,7 @@ def test_channel_that_the_broker_closes_for_a_late_ack_is_replaced(trial: Trial)
     trial.wait_seen()
     with history_locked(trial.url):
         trial.publish(300, bad=3)
-        message = consumer.wait_for("retry", count=2)["message"]
+        message = consumer.wait_for("retry", count=2)["error"]
         assert "delivery acknowledgement on channel" in message
     trial.assert_recovers()
     wait_until(lambda: trial.amqp.counts() == (0, 0), 15, "an empty queue")

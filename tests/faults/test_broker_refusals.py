@@ -97,7 +97,7 @@ def test_connection_limit_is_waited_for(trial: Trial, amqp: Amqp) -> None:
     amqp.server.ctl("set_permissions", "-p", "full", "athavus", ".*", ".*", ".*")
     amqp.server.ctl("set_vhost_limits", "-p", "full", '{"max-connections": 0}')
     consumer = trial.consume(amqp_url=amqp.url.replace("%2F", "full"), reconnect_max_delay="0.1s")
-    assert "connection limit" in consumer.wait_for("retry")["message"]
+    assert "connection limit" in consumer.wait_for("retry")["error"]
     amqp.server.ctl("clear_vhost_limits", "-p", "full")
     consumer.wait_for("consuming")
     consumer.stop()

@@ -191,7 +191,7 @@ def test_table_that_vanishes_while_consuming_holds_the_messages_until_it_is_back
     consumer = trial.start()
     execute(trial.url, "ALTER TABLE device_history RENAME TO elsewhere")
     trial.publish(MESSAGES)
-    assert "rpi-health init-db" in consumer.wait_for("database_held")["message"]
+    assert "rpi-health init-db" in consumer.wait_for("database_held")["error"]
     execute(trial.url, "ALTER TABLE elsewhere RENAME TO device_history")
     trial.finish_held(consumer)
 

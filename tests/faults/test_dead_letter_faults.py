@@ -85,7 +85,7 @@ def test_full_dead_letter_queue_keeps_the_bad_message_and_lets_the_good_ones_flo
     fill_up(trial.amqp)
     consumer = trial.consume()
     trial.publish(1_000, bad=1)
-    assert "is full" in consumer.wait_for("dead_letters_held")["message"]
+    assert "is full" in consumer.wait_for("dead_letters_held")["error"]
     trial.publish(1_000)
     wait_for_all_but(trial, 1)
     take_filler(trial.amqp)
@@ -113,7 +113,7 @@ def test_dead_letter_queue_deleted_during_a_publish_costs_no_message(trial: Tria
         wait_until(lambda: is_blocked(trial.amqp.server), 10, "the publisher to be kept waiting")
         with trial.amqp.channel() as channel:
             channel.queue_delete(trial.amqp.dead_letter_queue)
-    message = consumer.wait_for("dead_letters_held")["message"]
+    message = consumer.wait_for("dead_letters_held")["error"]
     assert "was deleted while messages were published to it" in message
     counts = finish(trial, consumer)
     assert counts["dead_letter_retries"] == 1
@@ -131,7 +131,7 @@ def test_missing_dead_letter_queue_that_the_user_may_not_declare_is_waited_for(t
         server.ctl("set_permissions", "limited", "^$", ".*", ".*")
         trial.publish(1_000, bad=1)
         consumer = trial.consume(amqp_url=f"amqp://limited:s3cret-canary@127.0.0.1:{server.port}/%2F")
-        message = consumer.wait_for("dead_letters_held", count=2)["message"]
+        message = consumer.wait_for("dead_letters_held", count=2)["error"]
         assert all(word in message for word in ("refused access", "permission", trial.amqp.dead_letter_queue))
         wait_for_all_but(trial, 1)
         trial.amqp.declare(trial.amqp.dead_letter_queue)

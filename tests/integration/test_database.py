@@ -385,7 +385,7 @@ def test_consumer_whose_file_was_deleted_holds_the_messages_until_there_is_one(
     wait_until(lambda: count_rows(sqlite_url, DeviceHistory) == 1, 30, "the first report")
     remove(file)
     amqp.publish([dated(number) for number in range(1, 101)])
-    assert "rpi-health init-db" in consumer.wait_for("database_held")["message"]
+    assert "rpi-health init-db" in consumer.wait_for("database_held")["error"]
     assert (amqp.counts()[1], list(file.parent.glob("fleet.db*"))) == (100, [])
     assert cli("init-db", env=env).returncode == 0
     consumer.wait_for("database_back")

@@ -388,7 +388,7 @@ def test_failpoints_are_off_by_default_and_on_where_allowed() -> None:
 def test_read_logs_nothing_but_keeps_its_notices(caplog: pytest.LogCaptureFixture) -> None:
     config = read(environ={"RPI_HEALTH_QUEU": "x"})
     assert caplog.records == []
-    assert [notice.event for notice in config.notices] == ["unknown_variable"]
+    assert [notice.event.name for notice in config.notices] == ["unknown_variable"]
     log_notices(config)
     assert len(caplog.records) == 1
 
@@ -396,7 +396,7 @@ def test_read_logs_nothing_but_keeps_its_notices(caplog: pytest.LogCaptureFixtur
 @pytest.mark.parametrize("host", ["broker.example", "10.0.0.1", "[2001:db8::1]", "localhost.example"])
 def test_default_credentials_on_a_remote_broker_are_told(host: str) -> None:
     config = read(environ={"RPI_HEALTH_AMQP_URL": f"amqp://localhost,amqp://athavus:1234@{host}:5672"})
-    assert [(notice.event, notice.fields) for notice in config.notices] == [
+    assert [(notice.event.name, notice.fields) for notice in config.notices] == [
         ("default_credentials", {"host": host.strip("[]")})
     ]
 
@@ -417,7 +417,7 @@ def test_local_broker_or_other_credentials_are_not_told(url: str) -> None:
 
 def test_default_credentials_given_as_overrides_are_told() -> None:
     environ = {"RPI_HEALTH_AMQP_URL": "amqp://broker.example", "RPI_HEALTH_AMQP_USERNAME": "athavus"}
-    assert read(environ={**environ, "RPI_HEALTH_AMQP_PASSWORD": "1234"}).notices[0].event == "default_credentials"
+    assert read(environ={**environ, "RPI_HEALTH_AMQP_PASSWORD": "1234"}).notices[0].event.name == "default_credentials"
 
 
 # ── Errors ────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -62,7 +62,7 @@ def events(caplog: pytest.LogCaptureFixture) -> list[str]:
 def test_round_that_deletes_nothing_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     run(Upkeep([], [0, 0], [2, 3], []))
-    assert [(r.message, r.reports) for r in caplog.records] == [("Deleted 5 old reports.", 5)]  # type: ignore[attr-defined]
+    assert [(r.event, r.reports) for r in caplog.records] == [("pruned", 5)]  # type: ignore[attr-defined]
 
 
 def test_trouble_is_said_once_and_tried_again(caplog: pytest.LogCaptureFixture) -> None:
@@ -78,7 +78,7 @@ def test_defect_ends_neither_the_thread_nor_the_consumer(caplog: pytest.LogCaptu
     upkeep = Upkeep([ValueError("defect")], [1], [])
     run(upkeep)
     assert upkeep.began == 3
-    assert events(caplog) == ["prune_failed"]
+    assert events(caplog) == ["prune_defect"]
 
 
 def test_round_is_left_when_it_is_time_to_stop() -> None:

@@ -38,6 +38,9 @@ class Store:
         self.noted: set[bytes] = set()
         self.stored: list[str] = []
 
+    def count_stale(self, reports: Sequence[Report]) -> int:
+        return len(reports)
+
     def write(self, reports: Sequence[Report]) -> list[Refused]:
         answer = self._answers.pop(0) if self._answers else None
         if isinstance(answer, Exception):

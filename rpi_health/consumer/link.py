@@ -1,0 +1,53 @@
+"""What the consumer needs of the broker's side: a connection, and the session on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from rpi_health.consumer.pulse import Counted
+from rpi_health.delivery import Delivery
+
+
+class Session(Counted, Protocol):
+    """What the loop needs of a session. See `rpi_health.broker.Session`."""
+
+    @property
+    def settled(self) -> int: ...
+
+    @property
+    def is_open(self) -> bool: ...
+
+    @property
+    def is_full(self) -> bool: ...
+
+    def wait_for_room(self, time_limit_s: float) -> None: ...
+
+    def wake(self) -> None: ...
+
+    def check(self) -> None: ...
+
+    def count_ready(self) -> int: ...
+
+    def stop_taking(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def abandon(self) -> None: ...
+
+
+class Connection(Protocol):
+    """What the loop needs of a connection. See `rpi_health.broker.Connection`."""
+
+    @property
+    def address(self) -> str: ...
+
+    def open_session(self, queue: str, prefetch: int, deliver: Callable[[Delivery], None]) -> Session: ...
+
+    def process(self, time_limit_s: float) -> None: ...
+
+    def give_up_at(self, deadline: float) -> None: ...
+
+    def wake(self) -> None: ...
+
+    def close(self) -> None: ...
