@@ -8,10 +8,12 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
+from rpi_health.errors import ConfigurationError
+from rpi_health.urls import split_address
 from rpi_health.version import __version__
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from rpi_health.device import Device, Selection
     from rpi_health.hearing import Rules
     from rpi_health.metric import Bucket, Metric, Reading
+    from rpi_health.monitor import Fleet
     from rpi_health.presence import Identity, Overview
     from rpi_health.store import Retention, Upkeep
 
@@ -84,7 +87,46 @@ def _limits(config: Config, until_empty: bool, max_messages: int | None, patient
         reconnect_limit_s=config.reconnect_max_delay_s,
         database_retry_limit_s=config.database_retry_max_delay_s,
         park_after_s=config.park_after_s,
+        count_stale=config.metrics_addr is not None,
     )
+
+
+@contextmanager
+def monitored(config: Config, consumer: Consumer) -> Iterator[None]:
+    """Serve the metrics and the health of a consumer meanwhile, where the settings say so.
+
+    Raises:
+        ConfigurationError: nothing can listen there, or `rpi-health[metrics]` is not installed.
+    """
+    if config.metrics_addr is None:
+        yield
+        return
+    try:
+        from rpi_health import monitor
+    except ModuleNotFoundError as missing:
+        raise ConfigurationError(
+            "Metrics need Prometheus' client library: pip install 'rpi-health[metrics]', or unset metrics_addr."
+        ) from missing
+    with _fleet(config) as look:
+        collectors = (monitor.ConsumerCollector(consumer), monitor.FleetCollector(monitor.Watch(look).last))
+        site = monitor.Site(lambda: consumer.health, collectors)
+        with closing(monitor.Server(split_address(config.metrics_addr), site)):
+            yield
+
+
+@contextmanager
+def _fleet(config: Config) -> Iterator[Callable[[], Fleet]]:
+    """What looks at the fleet, at some devices and at all in figures, again and again."""
+    from rpi_health import database, fleet
+    from rpi_health.device import Selection
+    from rpi_health.monitor import Fleet
+
+    engine = database.create_engine(config.database_url)
+    selection, rules = Selection(sort="id", limit=config.metrics_devices), _rules(config)
+    try:
+        yield lambda: Fleet(*fleet.look(engine, selection, rules))
+    finally:
+        engine.dispose()
 
 
 def _identity(config: Config) -> Identity:

@@ -116,6 +116,11 @@ def _database_url(url: str) -> str:
     return url.strip()
 
 
+def _address(text: str) -> str:
+    urls.split_address(text)
+    return text
+
+
 _Word = BeforeValidator(_lower)
 _Count = Annotated[int, BeforeValidator(_whole)]
 _QueueName = Annotated[str, AfterValidator(_queue_name)]
@@ -154,6 +159,8 @@ class Config(BaseModel):
     log_level: Annotated[Literal["debug", "info", "warning", "error"], _Word] = "info"
     log_format: Annotated[Literal["text", "json"], _Word] = "text"
     received_messages_limit: _Count = Field(default=1000, ge=0, le=1_000_000)
+    metrics_addr: Optional[Annotated[str, AfterValidator(_address)]] = None
+    metrics_devices: _Count = Field(default=0, ge=0, le=100_000)
     interval_s: _Delay = 60.0
     late_after: _Factor = 2.0
     offline_after: _Factor = Field(default=5.0, validate_default=True)

@@ -113,6 +113,14 @@ PRESENCE_FAILED = Event(
     "`status` may take it for gone until that succeeds.",
     per="error",
 )
+SERVING = Event("serving", _INFO, "Serving metrics and health.", "`address` is where: see `metrics_addr`.")
+FLEET_UNKNOWN = Event(
+    "fleet_unknown",
+    _WARNING,
+    "Cannot tell how the fleet is.",
+    "Its metrics are NaN until the database can be read. `error` says what is wrong.",
+    per="error",
+)
 CONSUMER_FAILED = Event(
     "consumer_failed",
     _ERROR,

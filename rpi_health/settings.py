@@ -28,6 +28,7 @@ class Setting:
         help: what it does, for `--help` and the documentation.
         right: what to give; completes the sentence "give ...".
         metavar: what stands for its value in `--help`; empty where the command line has no option for it.
+        command: the one command that has the option; empty: all have.
         field: its field of `Config`, where that carries a unit.
         secret: whether its value holds a password.
         from_file: whether it may also come from a file that a variable ending in `_FILE` names.
@@ -38,6 +39,7 @@ class Setting:
     help: str
     right: str
     metavar: str = ""
+    command: str = ""
     field: str = ""
     secret: bool = False
     from_file: bool = False
@@ -143,6 +145,22 @@ SETTINGS = (
         "Payloads that shared.received_messages keeps.",
         "a whole number from 0 to 1000000",
         field="received_messages_limit",
+    ),
+    Setting(
+        "metrics_addr",
+        "none: nothing is served",
+        "Where to serve metrics and health over HTTP, such as 127.0.0.1:9108.",
+        "HOST:PORT, such as 127.0.0.1:9108, or :9108 for all addresses of this machine",
+        metavar="HOST:PORT",
+        command="consume",
+    ),
+    Setting(
+        "metrics_devices",
+        "0",
+        "Most devices that get metrics of their own.",
+        "a whole number from 0 to 100000",
+        metavar="N",
+        command="consume",
     ),
     Setting(
         "interval",

@@ -158,3 +158,18 @@ def check_database_url(url: str) -> None:
     userinfo, _, beyond = rest.partition("@")
     if "@" in beyond and "/" not in userinfo.partition(":")[0]:
         raise ValueError(f"it holds an unescaped special character: {_ENCODE}")
+
+
+# ── Addresses ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def split_address(text: str) -> tuple[str, int]:
+    """The host and the port of `HOST:PORT` or `[IPV6]:PORT`; no host stands for all addresses of this machine.
+
+    Raises:
+        ValueError: it is none.
+    """
+    found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.%]+)\]|([^\s:/@\[\]]*)):([0-9]{1,5})", text.strip())
+    if found is None or int(found[3]) > 65535:
+        raise ValueError
+    return found[1] or found[2], int(found[3])

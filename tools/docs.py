@@ -77,11 +77,15 @@ def _constant(setting: Setting) -> str:
 
 
 def _own_options(command: click.Command) -> Iterable[tuple[str, str]]:
-    shared = {setting.flag for setting in (CONFIG_FILE, *SETTINGS)}
+    shared = {setting.flag for setting in (CONFIG_FILE, *SETTINGS) if not setting.command}
     for option in command.params:
         if isinstance(option, click.Option) and not shared & set(option.opts):
-            value = "" if option.is_flag else f" {option.metavar}"
+            value = "" if option.is_flag else f" {option.metavar or _choices(option)}"
             yield f"`{option.opts[0]}{value}`", " ".join((option.help or "").split())
+
+
+def _choices(option: click.Option) -> str:
+    return "|".join(option.type.choices) if isinstance(option.type, click.Choice) else option.type.name.upper()
 
 
 def _all_commands(context: click.Context, group: click.Group, above: str = "") -> Iterable[tuple[str, click.Command]]:

@@ -25,7 +25,12 @@ POLICY_TEXT = """#!/bin/sh
 # Written by rpi-health's tools/install.py while it installs servers, and removed afterwards. Safe to delete.
 exit 101
 """
-UNITS = {"rabbitmq-server": "rabbitmq-server", "postgresql": "postgresql", "mariadb-server": "mariadb"}
+UNITS = {
+    "rabbitmq-server": "rabbitmq-server",
+    "postgresql": "postgresql",
+    "mariadb-server": "mariadb",
+    "prometheus": "prometheus",
+}
 
 
 def need_venv() -> None:
@@ -56,6 +61,10 @@ def need_mariadb() -> None:
     find_mariadb("mariadbd", "mysqld")
 
 
+def need_promtool() -> None:
+    find_program(["promtool"], [], "prometheus")
+
+
 def need_tmux() -> None:
     find_program(["tmux"], [], "tmux")
 
@@ -63,7 +72,7 @@ def need_tmux() -> None:
 NEEDS: dict[str, list[Callable[[], None]]] = {
     "venv": [need_venv],
     "demo": [need_venv, need_broker],
-    "test": [need_venv, need_rabbitmq, need_postgresql, need_mariadb, need_tmux],
+    "test": [need_venv, need_rabbitmq, need_postgresql, need_mariadb, need_promtool, need_tmux],
     "bench": [need_venv, need_rabbitmq, need_postgresql, need_mariadb],
 }
 

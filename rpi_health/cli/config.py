@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _WIDTH = 100
 #: What an example has for a setting that has no default.
-_EXAMPLES = {"amqp_username": "rpi_health", "amqp_password": "change me"}
+_EXAMPLES = {"amqp_username": "rpi_health", "amqp_password": "change me", "metrics_addr": "127.0.0.1:9108"}
 
 
 @click.group("config")

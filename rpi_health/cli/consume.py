@@ -14,6 +14,7 @@ _OBJECTS_BETWEEN_COLLECTIONS = 20_000
 @click.command("consume")
 @click.option("--until-empty", is_flag=True, help="Stop when the queue is drained.")
 @click.option("--max-messages", type=click.IntRange(min=1), metavar="N", help="Stop after N messages.")
+@settings.own_setting_options("consume")
 @settings.setting_options
 @click.pass_context
 def command(ctx: click.Context, until_empty: bool, max_messages: int | None) -> None:
@@ -31,4 +32,5 @@ def command(ctx: click.Context, until_empty: bool, max_messages: int | None) -> 
     # looking through all of them for cycles again and again would cost a tenth of all the time.
     gc.freeze()
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
-    embed.run_until_signal(consumer, config.drain_timeout_s)
+    with app.monitored(config, consumer):
+        embed.run_until_signal(consumer, config.drain_timeout_s)

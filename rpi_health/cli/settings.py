@@ -18,8 +18,17 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 def setting_options(command: _Command) -> _Command:
     """Decorate a command or group with the options for settings. What is given after the command wins."""
+    return _with_options(command, "")
+
+
+def own_setting_options(name: str) -> Callable[[_Command], _Command]:
+    """Decorate the command of this name with the options for settings that no other command has."""
+    return lambda command: _with_options(command, name)
+
+
+def _with_options(command: _Command, name: str) -> _Command:
     for setting in (CONFIG_FILE, *reversed(SETTINGS)):
-        if setting.metavar:
+        if setting.metavar and setting.command == name:
             command = _option(setting)(command)
     return command
 

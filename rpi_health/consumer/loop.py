@@ -110,6 +110,11 @@ class Consumer:
         """How it is, as far as is known. Any thread may ask."""
         return Health(tuple(self._vitals.not_live()), tuple(self._not_ready()))
 
+    @property
+    def backlog(self) -> int | None:
+        """How many messages waited in the queue when that was last asked; None while not consuming."""
+        return self._pulse.backlog
+
     def _not_ready(self) -> Iterator[str]:
         session, trouble = self._session, self._writer.trouble
         if self._stop.is_set():

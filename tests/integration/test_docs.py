@@ -294,4 +294,6 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 @every_page
 def test_lines_are_no_longer_than_120_characters(page: Path) -> None:
-    assert [line for line in page.read_text().splitlines() if len(line) > 120] == []
+    # But for the rows of tables, which cannot be broken.
+    lines = [line for line in page.read_text().splitlines() if not line.startswith("|")]
+    assert [line for line in lines if len(line) > 120] == []

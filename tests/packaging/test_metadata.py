@@ -21,7 +21,12 @@ RUNTIME = {
     "sqlalchemy",
     "tomli",
 }
-EXTRAS = {"postgresql": {"psycopg"}, "mysql": {"pymysql"}, "all": {"psycopg", "pymysql"}}
+EXTRAS = {
+    "postgresql": {"psycopg"},
+    "mysql": {"pymysql"},
+    "metrics": {"prometheus-client"},
+    "all": {"psycopg", "pymysql", "prometheus-client"},
+}
 
 
 def requirements(built: Distributions) -> list[Requirement]:

@@ -1,0 +1,121 @@
+"""The address at which metrics and health are served over HTTP: `/metrics`, `/livez`, `/readyz`."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterable
+from socketserver import TCPServer, ThreadingMixIn
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+
+from prometheus_client import GCCollector, PlatformCollector, ProcessCollector, make_wsgi_app
+from prometheus_client.registry import Collector, CollectorRegistry
+
+from rpi_health import errors, events
+from rpi_health.health import Health
+
+_Respond = Callable[[str, list[tuple[str, str]]], Any]
+_PATHS = """\
+/metrics  for Prometheus
+/livez    whether the consumer can make progress
+/readyz   whether it takes and stores messages
+"""
+
+
+class Site:
+    """The WSGI application.
+
+    Args:
+        health: how the consumer is.
+        collectors: of the metrics.
+    """
+
+    def __init__(self, health: Callable[[], Health], collectors: Iterable[Collector]) -> None:
+        registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        GCCollector(registry=registry)
+        for collector in collectors:
+            registry.register(collector)
+        self._health = health
+        self._metrics: Any = make_wsgi_app(registry)
+
+    def __call__(self, environ: dict[str, Any], respond: _Respond) -> Iterable[bytes]:
+        path = environ.get("PATH_INFO")
+        if path == "/metrics":
+            metrics: Iterable[bytes] = self._metrics(environ, respond)
+            return metrics
+        health = self._health()
+        if path == "/livez":
+            return _answer(respond, health.is_live, health.not_live)
+        if path == "/readyz":
+            return _answer(respond, health.is_ready, health.reasons)
+        respond("200 OK" if path == "/" else "404 Not Found", [("Content-Type", "text/plain; charset=utf-8")])
+        return [_PATHS.encode()]
+
+
+def _answer(respond: _Respond, is_well: bool, reasons: tuple[str, ...]) -> Iterable[bytes]:
+    respond("200 OK" if is_well else "503 Service Unavailable", [("Content-Type", "application/json")])
+    return [json.dumps({"status": "ok" if is_well else "unavailable", "reasons": reasons}).encode() + b"\n"]
+
+
+class Server:
+    """Serves a site on threads of its own, from creation until it is closed.
+
+    Args:
+        address: host and port; port 0 is any that is free.
+
+    Raises:
+        ConfigurationError: nothing can listen there.
+    """
+
+    def __init__(self, address: tuple[str, int], site: Site) -> None:
+        host, port = address
+        try:
+            self._server = _Server(host, port)
+        except OSError as error:
+            raise errors.ConfigurationError(
+                f"Metrics cannot be served at {_shown(host, port)}: {error.strerror or error}. "
+                "Give another address in RPI_HEALTH_METRICS_ADDR or --metrics-addr."
+            ) from error
+        self._server.set_app(site)
+        threading.Thread(target=self._server.serve_forever, name="rpi-health-http", daemon=True).start()
+        events.Log(__name__).say(events.SERVING, address=self.address)
+
+    @property
+    def address(self) -> str:
+        """Where it listens, as `http://HOST:PORT`."""
+        host, port = self._server.server_address[:2]
+        return f"http://{_shown(str(host), int(port))}"
+
+    def close(self) -> None:
+        """Serve no more."""
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def _shown(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+    def __init__(self, host: str, port: int) -> None:
+        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        super().__init__((host, port), _Handler)
+
+    def server_bind(self) -> None:
+        # Not HTTPServer's: it looks up the name of the host, which may take many seconds.
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
+        self.setup_environ()
+
+
+class _Handler(WSGIRequestHandler):
+    timeout = 10  # seconds that a client may keep us waiting
+
+    def log_message(self, *_: object) -> None:
+        """Who looks every few seconds is no event."""
