@@ -59,6 +59,11 @@ class _Given(NamedTuple):
     origin: str
 
 
+class _ServiceManager(NamedTuple):
+    socket: Optional[str]
+    watchdog_s: Optional[float]
+
+
 _Layer = dict[str, _Given]
 
 
@@ -175,6 +180,7 @@ class Config(BaseModel):
     _notices: tuple[Notice, ...] = PrivateAttr(default=())
     _config_file: Optional[Path] = PrivateAttr(default=None)
     _failpoints: Optional[str] = PrivateAttr(default=None)
+    _service_manager: _ServiceManager = PrivateAttr(default=_ServiceManager(None, None))
 
     @field_validator("amqp_urls")
     @classmethod
@@ -237,6 +243,16 @@ class Config(BaseModel):
     def failpoints(self) -> Optional[str]:
         """Faults that a test asks for; see `failpoints`. No setting: a variable that another one must allow."""
         return self._failpoints
+
+    @property
+    def notify_socket(self) -> Optional[str]:
+        """Where the service manager that started this process listens, if one does. No setting: it says so itself."""
+        return self._service_manager.socket
+
+    @property
+    def watchdog_s(self) -> Optional[float]:
+        """After how long without a word it takes this process for dead."""
+        return self._service_manager.watchdog_s
 
     @property
     def secrets(self) -> frozenset[str]:
@@ -303,7 +319,15 @@ def read(
     config._notices = (*notices.unknown_variables(environ), *notices.default_credentials(config.amqp_urls))
     config._config_file = path
     config._failpoints = failpoints
+    config._service_manager = _service_manager(environ)
     return config
+
+
+def _service_manager(environ: Mapping[str, str]) -> _ServiceManager:
+    """As sd_notify(3) and sd_watchdog_enabled(3) have it."""
+    microseconds, is_ours = environ.get("WATCHDOG_USEC", ""), environ.get("WATCHDOG_PID") in (None, str(os.getpid()))
+    watchdog_s = int(microseconds) / 1e6 if microseconds.isdecimal() and is_ours else None
+    return _ServiceManager(environ.get("NOTIFY_SOCKET") or None, watchdog_s)
 
 
 def log_notices(config: Config) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from rpi_health import events, shared
 from rpi_health.health import Health
+from rpi_health.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from rpi_health.config import Config
@@ -148,16 +149,22 @@ def rabbit_consumer(**settings: Any) -> None:
     run_until_signal(_make(config, patient=False), config.drain_timeout_s)
 
 
-def run_until_signal(consumer: Consumer, drain_timeout_s: float) -> None:
+def run_until_signal(consumer: Consumer, drain_timeout_s: float, supervisor: Supervisor | None = None) -> None:
     """Run a consumer until it ends by itself or a signal asks it to; a second signal ends the process at once.
 
     Off the main thread, where Python has no signals, it runs until it ends by itself.
+
+    Args:
+        supervisor: is told how the consumer is, several times a second.
     """
+    supervisor = supervisor or Supervisor(None)
     handle = ConsumerHandle(consumer, drain_timeout_s, log_failure=False)
     with _Signals() as signals:
         handle._start()
         while handle.is_alive() and not signals.received:
+            supervisor.tell(handle.health)
             handle.join(_TICK_S)
+        supervisor.stopping()
         if signals.received:
             events.Log(__name__).say(events.STOPPING, signal=signals.received)
             handle.stop()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import click
@@ -15,6 +15,7 @@ import click
 from rpi_health.cli import main as rpi_health
 from rpi_health.config import Config
 from rpi_health.events import EVENTS
+from rpi_health.monitor import catalogue
 from rpi_health.settings import CONFIG_FILE, SETTINGS, Setting
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -50,7 +51,25 @@ def logged_events() -> str:
     return _table(("Event", "Level", "What it says, and what it means"), rows)
 
 
-PARTS = {"settings": settings, "variables": variables, "commands": commands, "events": logged_events}
+def metrics(families: Iterable[catalogue.Family]) -> str:
+    """Metrics: their names, kinds and meanings, and the values of their labels."""
+    return _table(("Metric", "Kind", "What it says"), [(f"`{e.name}`", e.kind, _meaning(e)) for e in families])
+
+
+def _meaning(family: catalogue.Family) -> str:
+    values = ", ".join(f"`{value}`" for value in family.values)
+    return f"{family.help} `{family.label}`: {values}." if values else family.help
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "settings": settings,
+    "variables": variables,
+    "commands": commands,
+    "events": logged_events,
+    "consumer metrics": lambda: metrics(catalogue.CONSUMER),
+    "fleet metrics": lambda: metrics(catalogue.FLEET),
+    "device metrics": lambda: metrics(catalogue.DEVICE),
+}
 
 
 def updated(text: str) -> str:

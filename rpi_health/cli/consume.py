@@ -26,6 +26,7 @@ def command(ctx: click.Context, until_empty: bool, max_messages: int | None) -> 
     """
     config = settings.load(ctx)
     from rpi_health import app, embed
+    from rpi_health.supervisor import Supervisor
 
     consumer = app.make_consumer(config, until_empty=until_empty, max_messages=max_messages)
     # What is here now stays as long as the process, and a batch is thousands of objects that reference counts free:
@@ -33,4 +34,4 @@ def command(ctx: click.Context, until_empty: bool, max_messages: int | None) -> 
     gc.freeze()
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
     with app.monitored(config, consumer):
-        embed.run_until_signal(consumer, config.drain_timeout_s)
+        embed.run_until_signal(consumer, config.drain_timeout_s, Supervisor(config.notify_socket, config.watchdog_s))
