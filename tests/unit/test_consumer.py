@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -9,7 +10,7 @@ from typing import Any, NoReturn
 import pytest
 
 from rpi_health import errors
-from rpi_health.consumer import Consumer, Limits, loop
+from rpi_health.consumer import Consumer, Limits, loop, summary
 from rpi_health.consumer.backoff import Backoff
 from rpi_health.delivery import Delivery
 from tests.unit.settling import RememberingSession, delivery
@@ -239,3 +240,18 @@ def test_full_session_is_waited_on_until_it_is_time_to_stop_and_received_on_for_
     running.join(10)
     assert full.was_woken
     assert limits[0] == 0
+
+
+def test_summary_is_said_while_messages_come(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(summary, "_EVERY_S", 0)
+    caplog.set_level(logging.INFO)
+
+    def turn() -> None:
+        if consumer.tally.deliveries:
+            consumer.stop()
+        connection.deliver(delivery(RememberingSession(), 1))
+
+    connection = Connection(Session(), turn)
+    consumer = make(lambda: connection, StoreThatIsAway(), database_retry_limit_s=0.001)
+    consumer.run()
+    assert "summary" in [getattr(record, "event", "") for record in caplog.records]
