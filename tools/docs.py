@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 import click
@@ -19,7 +20,8 @@ from rpi_health.monitor import catalogue
 from rpi_health.settings import CONFIG_FILE, SETTINGS, Setting
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = tuple(ROOT / "docs" / name for name in ("configuration.md", "monitoring.md"))
+PAGES = tuple(ROOT / "docs" / name for name in ("configuration.md", "monitoring.md", "embedding.md"))
+EXAMPLES = ROOT / "examples"
 UPDATE = "python -m tools.docs"
 
 
@@ -61,6 +63,11 @@ def _meaning(family: catalogue.Family) -> str:
     return f"{family.help} `{family.label}`: {values}." if values else family.help
 
 
+def example(path: Path) -> str:
+    """A program, as it is in its file."""
+    return f"```python\n{path.read_text()}```\n"
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "settings": settings,
     "variables": variables,
@@ -69,6 +76,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "consumer metrics": lambda: metrics(catalogue.CONSUMER),
     "fleet metrics": lambda: metrics(catalogue.FLEET),
     "device metrics": lambda: metrics(catalogue.DEVICE),
+    **{path.name: partial(example, path) for path in EXAMPLES.glob("*.py")},
 }
 
 

@@ -43,7 +43,7 @@ def test_wheel_from_the_sdist_is_the_wheel_from_the_checkout(built: Distribution
     assert content(build_wheel_from_sdist(built.sdist, tmp_path)) == content(built.wheel)
 
 
-@pytest.mark.parametrize("folder", ["rpi_health", "alembic", "docs", "tests", "tools", "benchmarks"])
+@pytest.mark.parametrize("folder", ["rpi_health", "alembic", "docs", "tests", "tools", "benchmarks", "examples"])
 def test_sdist_has_all_of_a_folder(built: Distributions, folder: str) -> None:
     expected = {f"{folder}/{name}" for name in files_below(built.source / folder)}
     assert expected
