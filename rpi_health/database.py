@@ -304,7 +304,10 @@ class _LazySessionmaker(orm.sessionmaker[orm.Session]):
     def _bind(self, url: Callable[[], str]) -> None:
         with self._lock:
             if not self._is_bound():
-                self.configure(bind=create_engine(url()))
+                engine = create_engine(url())
+                self.configure(bind=engine)
+                # Two processes on one connection would read each other's answers. The parent's stays open.
+                os.register_at_fork(after_in_child=lambda: engine.dispose(close=False))
 
 
 def _configured_url() -> str:

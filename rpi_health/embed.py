@@ -133,6 +133,7 @@ def _forget_parent() -> None:
     """
     global _running, _starting
     _running, _starting = None, threading.Lock()
+    shared.received_messages.start_anew()
 
 
 def rabbit_consumer(**settings: Any) -> None:

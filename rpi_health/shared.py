@@ -43,6 +43,11 @@ class ReceivedMessages(Sequence[dict[str, Any]]):
         with self._lock:
             self._payloads.clear()
 
+    def start_anew(self) -> None:
+        """Forget all of them in a fork, where a thread that does not run may hold the lock."""
+        self._lock = threading.Lock()
+        self.clear()
+
     def copy(self) -> list[dict[str, Any]]:
         """The payloads at this moment, as a list of one's own."""
         with self._lock:

@@ -36,7 +36,7 @@ input()
 
 FORK = """
 import json, os, signal, sys, time
-from rpi_health import embed, start_consumer_thread
+from rpi_health import embed, shared, start_consumer_thread
 
 def healthy(handle):
     deadline = time.monotonic() + 30
@@ -68,12 +68,40 @@ def starts_its_own():
     assert own is not handle and healthy(own)
     assert start_consumer_thread() is own
 
+def has_received_nothing():
+    assert shared.received_messages == []
+
 said = {"ends": in_child(only_ends), "starts": in_child(starts_its_own)}
 with embed._starting:  # as another thread of the parent would hold it
     said["starts_beside"] = in_child(starts_its_own)
+shared.received_messages.append({"id": "of the parent"})
+with shared.received_messages._lock:  # as the parent's consumer would hold it
+    said["has_received_nothing"] = in_child(has_received_nothing)
+said["parent_has"] = len(shared.received_messages)
 said["parent_goes_on"] = handle.is_healthy() and handle._consumer._session is session
 said["parent_ends"] = handle.stop() and handle.error is None
 print(json.dumps(said))
+"""
+
+SESSIONS = """
+import os, signal, sys
+import sqlalchemy as sa
+from rpi_health.database import SessionLocal
+
+def connection():
+    with SessionLocal() as session:
+        session.execute(sa.text("SELECT 1"))
+        return session.connection().connection.driver_connection
+
+before = connection()
+assert connection() is before  # of the pool
+child = os.fork()
+if child == 0:
+    signal.alarm(60)
+    assert connection() is not before
+    sys.exit(0)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+assert connection() is before  # which still works
 """
 
 
@@ -106,22 +134,28 @@ def test_consumers_that_were_started_and_stopped_leave_no_connection_and_no_desc
     assert said["handles"] <= 1
 
 
+def run(program: str, env: dict[str, str], folder: Path) -> subprocess.CompletedProcess[str]:
+    file = folder / "program.py"
+    file.write_text(program)
+    done = subprocess.run(
+        [sys.executable, file], env=env, cwd=folder, capture_output=True, text=True, timeout=150, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done
+
+
 @pytest.mark.filterwarnings("default")
 def test_fork_has_a_consumer_of_its_own_and_leaves_that_of_its_parent_alone(
     amqp: Amqp, migrated_url: str, tmp_path: Path
 ) -> None:
-    program = tmp_path / "prefork.py"
-    program.write_text(FORK)
-    done = subprocess.run(
-        [sys.executable, program],
-        env=environment(amqp, migrated_url),
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=150,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    done = run(FORK, environment(amqp, migrated_url), tmp_path)
     said: dict[str, Any] = json.loads(done.stdout)
-    expected = {"ends": 0, "starts": 0, "starts_beside": 0, "parent_goes_on": True, "parent_ends": True}
+    expected = {"ends": 0, "starts": 0, "starts_beside": 0, "has_received_nothing": 0, "parent_has": 1}
+    expected |= {"parent_goes_on": True, "parent_ends": True}
     assert said == expected, done.stderr
+
+
+def test_fork_does_not_share_connections_of_sessions_with_its_parent(
+    amqp: Amqp, migrated_url: str, tmp_path: Path
+) -> None:
+    run(SESSIONS, environment(amqp, migrated_url), tmp_path)
