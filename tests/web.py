@@ -13,7 +13,7 @@ import sys
 import sysconfig
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -74,10 +74,10 @@ class Web(Cli):
         self.wait(lambda: self.consumers() == consumers, f"{consumers} consumers of {command}")
         self.wait(self._answers, f"{command} to answer")
 
-    def wait(self, condition: Any, what: str, timeout_s: float = 30) -> Any:
+    def wait(self, condition: Callable[[], object], what: str, timeout_s: float = 60) -> None:
         """Wait for a condition; where it does not come, the test shows what the server wrote."""
         try:
-            return wait_until(condition, timeout_s, what)
+            wait_until(condition, timeout_s, what)
         except TimeoutError as error:
             raise TimeoutError(f"{error}\n{self.written}") from None
 

@@ -170,7 +170,7 @@ def test_ctrl_c_stops_the_server_of_flask_in_good_order(web: Web, options: str) 
 def test_workers_that_are_told_to_end_while_they_store_lose_nothing(
     web: Web, amqp: Amqp, traffic: Traffic, command: str
 ) -> None:
-    amqp.publish(traffic.make_reports(5000))
+    amqp.publish(traffic.make_reports(20_000))
     web.serve(command, 2, {"RPI_HEALTH_BATCH_SIZE": "5"})
     web.wait(lambda: web.stored() > 100, "the workers to be in the middle of it")
     assert web.stop() == 0
