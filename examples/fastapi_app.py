@@ -41,7 +41,5 @@ def messages() -> Response:
 
 @app.get("/health")
 def health() -> JSONResponse:
-    consumer = app.state.consumer
-    is_healthy = consumer.is_healthy()
-    error = None if consumer.error is None else str(consumer.error)
-    return JSONResponse({"healthy": is_healthy, "error": error}, 200 if is_healthy else 503)
+    reasons = app.state.consumer.health.reasons
+    return JSONResponse({"reasons": reasons}, 503 if reasons else 200)

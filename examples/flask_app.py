@@ -55,6 +55,5 @@ def messages() -> Response:
 @fleet.get("/health")
 def health() -> tuple[Response, int]:
     consumer = current_app.extensions.get("consumer")
-    is_healthy = consumer is not None and consumer.is_healthy()
-    error = None if consumer is None or consumer.error is None else str(consumer.error)
-    return jsonify(healthy=is_healthy, error=error), 200 if is_healthy else 503
+    reasons = ("No consumer was started here.",) if consumer is None else consumer.health.reasons
+    return jsonify(reasons=reasons), 503 if reasons else 200

@@ -152,7 +152,10 @@ def test_crash_of_the_consumer_is_seen_in_health_and_the_application_goes_on(
     web.serve(command, 1, crash)
     web.wait(web.is_healthy, "health")
     amqp.publish(traffic.make_reports(1))
-    web.wait(lambda: web.get("/health") == (503, {"healthy": False, "error": "after_commit"}), "the crash to be seen")
+    web.wait(
+        lambda: web.get("/health") == (503, {"reasons": ["The consumer has ended: after_commit"]}),
+        "the crash to be seen",
+    )
     assert len(web.get("/devices").json) == 1
     web.stop()
 
@@ -227,7 +230,7 @@ def test_reloader_replaces_the_consumer_and_never_runs_two(
 
 def test_application_loaded_before_the_fork_without_the_config_says_that_it_does_not_consume(web: Web) -> None:
     web.serve("gunicorn --preload 'flask_app:create_app()'", 1)
-    assert web.get("/health") == (503, {"healthy": False, "error": None})
+    assert web.get("/health") == (503, {"reasons": ["No consumer was started here."]})
     assert web.stop() == 0
 
 
