@@ -80,7 +80,11 @@ class ConsumerHandle:
         """How the consumer is: whether it is live, whether it is ready, and why not. `health.reasons` may be shown."""
         if self._error is not None:
             return Health(not_live=(f"The consumer has ended: {self._error}",))
-        return self._consumer.health if self._thread.is_alive() else Health(not_live=("The consumer does not run.",))
+        return (
+            self._consumer.health
+            if self._thread.is_alive()
+            else Health(not_live=("The consumer does not run in this process.",))
+        )
 
     def is_healthy(self) -> bool:
         """Whether messages are being taken and can be stored, as far as is known."""

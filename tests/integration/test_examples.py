@@ -230,7 +230,7 @@ def test_reloader_replaces_the_consumer_and_never_runs_two(
 
 def test_application_loaded_before_the_fork_without_the_config_says_that_it_does_not_consume(web: Web) -> None:
     web.serve("gunicorn --preload 'flask_app:create_app()'", 1)
-    assert web.get("/health") == (503, {"reasons": ["No consumer was started here."]})
+    assert web.get("/health") == (503, {"reasons": ["The consumer does not run in this process."]})
     assert web.stop() == 0
 
 
