@@ -165,7 +165,7 @@ class Config(BaseModel):
     log_format: Annotated[Literal["text", "json"], _Word] = "text"
     received_messages_limit: _Count = Field(default=1000, ge=0, le=1_000_000)
     metrics_addr: Optional[Annotated[str, AfterValidator(_address)]] = None
-    metrics_devices: _Count = Field(default=0, ge=0, le=100_000)
+    metrics_devices: _Count = Field(default=0, ge=0, le=10_000)
     interval_s: _Delay = 60.0
     late_after: _Factor = 2.0
     offline_after: _Factor = Field(default=5.0, validate_default=True)

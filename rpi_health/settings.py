@@ -158,7 +158,7 @@ SETTINGS = (
         "metrics_devices",
         "0",
         "Most devices that get metrics of their own.",
-        "a whole number from 0 to 100000",
+        "a whole number from 0 to 10000",
         metavar="N",
         command="consume",
     ),
