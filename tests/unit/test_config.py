@@ -37,6 +37,8 @@ EXAMPLES = {
     "log_level": (("DEBUG", "Warning", '"error"'), ("debug", "warning", "error")),
     "log_format": (("json", "TEXT", '"json"'), ("json", "text", "json")),
     "received_messages": ((0, "1000000", "3"), (0, 1000000, 3)),
+    "metrics_addr": (("[::1]:1", ":2", '"host:3"'), ("[::1]:1", ":2", "host:3")),
+    "metrics_devices": ((10, "10000", "3"), (10, 10_000, 3)),
     "interval": ((30, "5m", "90"), (30.0, 300.0, 90.0)),
     "late_after": ((1.5, "3", "2.5"), (1.5, 3.0, 2.5)),
     "offline_after": ((10, "6", "7.5"), (10.0, 6.0, 7.5)),
@@ -49,7 +51,7 @@ EXAMPLES = {
 }
 
 #: The settings whose default depends on something, and is described in words.
-DESCRIBED = {"amqp_username", "amqp_password", "dead_letter_queue", "database_url", "prefetch"}
+DESCRIBED = {"amqp_username", "amqp_password", "dead_letter_queue", "database_url", "prefetch", "metrics_addr"}
 
 #: For each setting: a value that it refuses.
 WRONG = {
@@ -65,6 +67,8 @@ WRONG = {
     "log_level": "loud",
     "log_format": "xml",
     "received_messages": "-1",
+    "metrics_addr": "9108",
+    "metrics_devices": "-1",
     "interval": "0",
     "late_after": "0.5",
     "offline_after": "1.5",
@@ -475,7 +479,7 @@ def test_value_that_is_not_right_is_refused(name: str, value: object) -> None:
 
 def test_bounds_in_the_text_are_the_bounds() -> None:
     numbers = [setting for setting in SETTINGS if setting.right.startswith("a whole number")]
-    assert len(numbers) == 3
+    assert len(numbers) == 4
     for setting in numbers:
         low, high = map(int, re.findall(r"\d+", setting.right))
         for right in (low, high):
