@@ -46,9 +46,9 @@ def build(folder: Path) -> Distributions:
     return Distributions(source, only(built, "*.whl"), only(built, "*.tar.gz"))
 
 
-def build_wheel_from_sdist(sdist: Path, folder: Path) -> Path:
-    """Build a wheel as pip does where there is none to download: with just what the sdist says that it builds with."""
-    pip("wheel", "--no-deps", "--wheel-dir", str(folder), str(sdist))
+def build_wheel(source: Path, folder: Path) -> Path:
+    """Build a wheel as pip does from an sdist or a folder: with just what that says that it builds with."""
+    pip("wheel", "--no-deps", "--wheel-dir", str(folder), str(source))
     return only(folder, "*.whl")
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path, PurePosixPath
 
 import pytest
 
-from tests.packaging.distributions import Distributions, build_wheel_from_sdist, sdist_names, wheel_files
+from tests.deployment.files import copied
+from tests.packaging.distributions import Distributions, build_wheel, sdist_names, wheel_files
 
 
 def files_below(folder: Path) -> set[str]:
@@ -40,7 +42,16 @@ def test_wheel_says_that_it_is_typed(built: Distributions) -> None:
 
 
 def test_wheel_from_the_sdist_is_the_wheel_from_the_checkout(built: Distributions, tmp_path: Path) -> None:
-    assert content(build_wheel_from_sdist(built.sdist, tmp_path)) == content(built.wheel)
+    assert content(build_wheel(built.sdist, tmp_path)) == content(built.wheel)
+
+
+def test_wheel_from_what_the_image_copies_is_the_wheel_from_the_checkout(built: Distributions, tmp_path: Path) -> None:
+    context = tmp_path / "context"
+    context.mkdir()
+    for name in copied():
+        copy = shutil.copytree if (built.source / name).is_dir() else shutil.copy
+        copy(built.source / name, context / name)
+    assert content(build_wheel(context, tmp_path)) == content(built.wheel)
 
 
 @pytest.mark.parametrize("folder", ["rpi_health", "alembic", "docs", "tests", "tools", "benchmarks", "examples"])
@@ -52,8 +63,10 @@ def test_sdist_has_all_of_a_folder(built: Distributions, folder: str) -> None:
 
 def test_sdist_has_what_a_developer_needs(built: Distributions) -> None:
     expected = {
+        ".dockerignore",
         "CHANGELOG.md",
         "CONTRIBUTING.md",
+        "Dockerfile",
         "LICENSE",
         "Makefile",
         "README.md",
