@@ -54,7 +54,9 @@ def test_wheel_from_what_the_image_copies_is_the_wheel_from_the_checkout(built: 
     assert content(build_wheel(context, tmp_path)) == content(built.wheel)
 
 
-@pytest.mark.parametrize("folder", ["rpi_health", "alembic", "docs", "tests", "tools", "benchmarks", "examples"])
+@pytest.mark.parametrize(
+    "folder", ["rpi_health", "alembic", "docs", "tests", "tools", "benchmarks", "examples", "contrib"]
+)
 def test_sdist_has_all_of_a_folder(built: Distributions, folder: str) -> None:
     expected = {f"{folder}/{name}" for name in files_below(built.source / folder)}
     assert expected
