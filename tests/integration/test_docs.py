@@ -5,6 +5,7 @@ How a fenced block is treated follows from its language:
 - `console`: every line that begins with `$ ` is run, in order, in the home of a new user with a real broker. It must
   exit 0, and write what is shown below it, as `pages.is_shown` has it. Nothing shown: nothing compared.
 - `python`: must compile.  `toml`: must be right settings.  `json`: must be a report that gives no warning.
+- `yaml`: must be a YAML document.
 - `sh`: what installs or changes a machine; its syntax is checked.  `text`, `ini`: for reading.  `sql`: run by a test
   of its own.
 
@@ -26,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from rpi_health import config, errors
 from rpi_health.broker import as_outgoing
@@ -47,7 +49,7 @@ MARKS = {
     "in a folder with the example's database": "there is a db.sqlite3 of the example's code with three devices in it",
     "the end of make demo": "compared with what tools/demo.py writes",
 }
-LANGUAGES = {"console", "python", "toml", "json", "sh", "text", "ini", "sql"}
+LANGUAGES = {"console", "python", "toml", "json", "sh", "text", "ini", "sql", "yaml"}
 
 MESSAGES = ROOT / "docs" / "message-format.md"
 CONFIGURATION = ROOT / "docs" / "configuration.md"
@@ -188,6 +190,11 @@ def test_config_file_is_right(block: Block, tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_text(block.text)
     assert not config.read(config_file=path, environ={}).notices
+
+
+@in_language("yaml")
+def test_yaml_can_be_read(block: Block) -> None:
+    assert isinstance(yaml.safe_load(block.text), dict)
 
 
 def judged(body: str) -> Report:
