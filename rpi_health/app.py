@@ -158,7 +158,7 @@ def bind_sessions(config: Config) -> None:
 def _broker(config: Config) -> Broker:
     from rpi_health.broker import Broker
 
-    return Broker(config.amqp_urls, config.queue_type)
+    return Broker(config.amqp_urls, config.queue_type, config.tls)
 
 
 def _dead_letter_publisher(

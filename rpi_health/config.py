@@ -41,6 +41,7 @@ from rpi_health.settings import (
     SETTINGS,
     Setting,
 )
+from rpi_health.tls import Tls
 from rpi_health.urls import MASK
 
 if sys.version_info >= (3, 11):
@@ -50,6 +51,7 @@ else:
 
 APP = "rpi-health"
 
+_PEM = "-----BEGIN"
 _LONGEST_S = 7 * 86400.0
 _SHORTEST_AGE_S, _LONGEST_AGE_S = 3600.0, 3650 * 86400.0
 
@@ -126,9 +128,16 @@ def _address(text: str) -> str:
     return text
 
 
+def _path(path: str) -> str:
+    if not path.strip() or "://" in path or _PEM in path:
+        raise ValueError
+    return os.path.expanduser(path)
+
+
 _Word = BeforeValidator(_lower)
 _Count = Annotated[int, BeforeValidator(_whole)]
 _QueueName = Annotated[str, AfterValidator(_queue_name)]
+_File = Annotated[str, AfterValidator(_path)]
 _Seconds = Annotated[float, BeforeValidator(parse_duration_s), Field(ge=0, le=_LONGEST_S)]
 #: A delay of zero would be a busy loop.
 _Delay = Annotated[float, BeforeValidator(parse_duration_s), Field(ge=0.1, le=_LONGEST_S)]
@@ -155,6 +164,10 @@ class Config(BaseModel):
     amqp_urls: Annotated[tuple[str, ...], BeforeValidator(_several_urls)] = Field(
         default=(DEFAULT_AMQP_URL,), min_length=1, validate_default=True
     )
+    amqp_ca_file: Optional[_File] = None
+    amqp_cert_file: Optional[_File] = None
+    amqp_key_file: Optional[_File] = None
+    tls_insecure: bool = False
     queue: _QueueName = "rasp_data"
     dead_letter_queue: _QueueName = Field(default=_DERIVED, validate_default=True)
     queue_type: Annotated[Literal["classic", "quorum"], _Word] = "classic"
@@ -189,6 +202,22 @@ class Config(BaseModel):
             urls.check_amqp_url(url)
         username, password = info.data.get("amqp_username"), info.data.get("amqp_password")
         return tuple(urls.with_credentials(url, username, password) for url in amqp_urls)
+
+    @field_validator("amqp_key_file")
+    @classmethod
+    def _key_of_a_certificate(cls, path: Optional[str], info: ValidationInfo) -> Optional[str]:
+        if path is not None and info.data.get("amqp_cert_file", path) is None:
+            raise ValueError("give its certificate in amqp_cert_file")
+        return path
+
+    @field_validator("amqp_ca_file", "amqp_cert_file", "tls_insecure")
+    @classmethod
+    def _of_use(cls, value: object, info: ValidationInfo) -> object:
+        # Whoever sets it believes that the connection is encrypted.
+        broker_urls = info.data.get("amqp_urls")
+        if value and broker_urls and not any(map(urls.is_encrypted, broker_urls)):
+            raise ValueError("it is of use with amqps:// only: give such a URL in amqp_url, or leave it out")
+        return value
 
     @field_validator("dead_letter_queue", mode="before")
     @classmethod
@@ -225,9 +254,16 @@ class Config(BaseModel):
     def shown(self, name: str) -> str:
         """The same as people would write it; empty where there is none."""
         value = self.redacted(name)
+        if isinstance(value, bool):
+            return str(value).lower()
         if isinstance(value, float):
             return duration_text(value) if BY_NAME[name].field.endswith("_s") else f"{value:g}"
         return "" if value is None else ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+    @property
+    def tls(self) -> Tls:
+        """How connections to the broker are secured, where its URL begins with amqps://."""
+        return Tls(self.amqp_ca_file, self.amqp_cert_file, self.amqp_key_file, self.tls_insecure)
 
     @property
     def notices(self) -> tuple[Notice, ...]:
@@ -266,6 +302,8 @@ class Config(BaseModel):
 
 
 def _redacted(setting: Setting, value: object) -> object:
+    if isinstance(value, str) and _PEM in value:  # a key, where the path of its file should be
+        return MASK
     # A URL may also have been given to the wrong setting.
     if isinstance(value, str) and setting.name != "amqp_password" and (setting.secret or "://" in value):
         return urls.redact_url(value)
@@ -316,7 +354,11 @@ def read(
     if config is None or problems:
         raise ConfigurationError("\n".join(problems))
     config._origins = {name: value.origin for name, value in given.items()}
-    config._notices = (*notices.unknown_variables(environ), *notices.default_credentials(config.amqp_urls))
+    config._notices = (
+        *notices.unknown_variables(environ),
+        *notices.default_credentials(config.amqp_urls),
+        *notices.insecure_tls(config.amqp_urls, config.tls_insecure),
+    )
     config._config_file = path
     config._failpoints = failpoints
     config._service_manager = _service_manager(environ)

@@ -33,7 +33,7 @@ def examine(config: Config, *, round_trip: bool) -> Iterator[Finding]:
         yield Finding("configuration", "notice", WARNING, f"{notice.event.sentence} {fields}", (), 0)
     with ExitStack() as opened:
         try:
-            addresses = broker.Broker(config.amqp_urls, config.queue_type).examinations()
+            addresses = broker.Broker(config.amqp_urls, config.queue_type, config.tls).examinations()
             database = store.Examination(config.database_url, _report(_body()))
         except errors.ConfigurationError as error:  # what only a driver finds wrong with a URL
             yield Finding("configuration", "URLs", BROKEN, str(error), (), error.exit_status)

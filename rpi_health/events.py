@@ -154,6 +154,13 @@ DEFAULT_CREDENTIALS = Event(
     "Everyone knows them.",
     per="host",
 )
+TLS_INSECURE = Event(
+    "tls_insecure",
+    _WARNING,
+    "The broker's certificate is not checked: leave out tls_insecure, and give its CA in amqp_ca_file.",
+    "Anybody on the way may read and change what is sent.",
+    per="host",
+)
 FAILPOINT = Event("failpoint", _WARNING, "Failpoint.", "A fault that a test asked for; never otherwise.")
 
 #: All of them, in the order in which the documentation has them.

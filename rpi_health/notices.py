@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from rpi_health.events import DEFAULT_CREDENTIALS, UNKNOWN_VARIABLE, Event
+from rpi_health.events import DEFAULT_CREDENTIALS, TLS_INSECURE, UNKNOWN_VARIABLE, Event
 from rpi_health.settings import (
     CONFIG_FILE,
     DEFAULT_PASSWORD,
@@ -20,7 +20,7 @@ from rpi_health.settings import (
     FAILPOINTS_ALLOWED,
     SETTINGS,
 )
-from rpi_health.urls import is_local
+from rpi_health.urls import is_encrypted, is_local
 
 
 class Notice(NamedTuple):
@@ -48,3 +48,9 @@ def default_credentials(amqp_urls: Iterable[str]) -> Iterator[Notice]:
         known = (unquote(parts.username or ""), unquote(parts.password or "")) == (DEFAULT_USERNAME, DEFAULT_PASSWORD)
         if known and not is_local(parts.hostname):
             yield Notice(DEFAULT_CREDENTIALS, {"host": parts.hostname or ""})
+
+
+def insecure_tls(amqp_urls: Iterable[str], insecure: bool) -> Iterator[Notice]:
+    """A notice for each broker whose certificate nobody looks at, though it is asked for one."""
+    for url in filter(is_encrypted, amqp_urls if insecure else ()):
+        yield Notice(TLS_INSECURE, {"host": urlsplit(url).hostname or ""})

@@ -27,11 +27,12 @@ class Setting:
         default: its default as one would write it, or in words where it depends on something.
         help: what it does, for `--help` and the documentation.
         right: what to give; completes the sentence "give ...".
-        metavar: what stands for its value in `--help`; empty where the command line has no option for it.
+        metavar: what stands for its value in `--help`; empty where the command line has no option with a value for it.
         command: the one command that has the option; empty: all have.
         field: its field of `Config`, where that carries a unit.
         secret: whether its value holds a password.
         from_file: whether it may also come from a file that a variable ending in `_FILE` names.
+        is_flag: whether the command line has an option without a value for it, which sets it to true.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Setting:
     field: str = ""
     secret: bool = False
     from_file: bool = False
+    is_flag: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "field", self.field or self.name)
@@ -54,6 +56,10 @@ class Setting:
     @property
     def file_environment(self) -> str:
         return self.environment + "_FILE"
+
+    @property
+    def has_option(self) -> bool:
+        return bool(self.metavar) or self.is_flag
 
     @property
     def flag(self) -> str:
@@ -88,6 +94,31 @@ SETTINGS = (
         "the password as text",
         secret=True,
         from_file=True,
+    ),
+    Setting(
+        "amqp_ca_file",
+        "the system's",
+        "Certificates of the authorities (CA) that an amqps:// broker's own may come from.",
+        "the path of a PEM file with certificates of authorities",
+    ),
+    Setting(
+        "amqp_cert_file",
+        "none is shown",
+        "Client certificate to show to an amqps:// broker.",
+        "the path of a PEM file with a certificate and, without amqp_key_file, its key",
+    ),
+    Setting(
+        "amqp_key_file",
+        "it is in amqp_cert_file",
+        "Key of the client certificate.",
+        "the path of a PEM file with the key of amqp_cert_file, without a pass phrase",
+    ),
+    Setting(
+        "tls_insecure",
+        "false",
+        "Take anybody for an amqps:// broker: do not check its certificate.",
+        "true or false",
+        is_flag=True,
     ),
     Setting(
         "queue",

@@ -12,11 +12,13 @@ from rpi_health.broker import wire
 from rpi_health.broker.connection import Connection
 from rpi_health.broker.dead_queue import DeadQueue
 from rpi_health.broker.examination import Examination
+from rpi_health.broker.faults import address
+from rpi_health.broker.parameters import make_parameters
 from rpi_health.broker.publisher import Outcome, Outgoing, Publication
+from rpi_health.tls import Tls
 
 _T = TypeVar("_T")
-_ATTEMPT_TIMEOUT_S = 5
-_STACK_TIMEOUT_S = 8
+_NO_TLS = Tls()
 # A publisher that the broker blocks (memory or disk alarm) gives up after this long, and tries again later.
 _BLOCKED_TIMEOUT_S = 10
 
@@ -27,11 +29,18 @@ class Broker:
     Args:
         urls: AMQP URLs with credentials, each of the same cluster.
         queue_type: `classic` or `quorum`: what a queue that is missing is declared as.
+        tls: certificates, for addresses that begin with amqps://.
+
+    Raises:
+        ConfigurationError: an address or a certificate cannot be used.
     """
 
-    def __init__(self, urls: Sequence[str], queue_type: str = "classic") -> None:
+    def __init__(self, urls: Sequence[str], queue_type: str = "classic", tls: Tls = _NO_TLS) -> None:
         self._urls = tuple(urls)
+        self._tls = tls
         self._next = 0
+        for url in self._urls:
+            make_parameters(url, tls)  # now, where what is wrong with it ends the program
         # Producers declare the classic queue with no arguments; any argument would give them 406 PRECONDITION_FAILED.
         self._queue_arguments = {"x-queue-type": "quorum"} if queue_type == "quorum" else None
 
@@ -42,16 +51,16 @@ class Broker:
             BrokerRefused: every address answered with a no.
             BrokerUnavailable: none could be used, and at least one did not answer.
         """
-        return self._first_that_works(lambda url: Connection(_parameters(url), url, self._queue_arguments))
+        return self._first_that_works(lambda url: Connection(self._parameters(url), url, self._queue_arguments))
 
     def dead_letters(self, queue: str) -> DeadQueue:
         """Open the dead-letter queue to look through it. To be closed. Raises as `connect` does."""
-        return self._first_that_works(lambda url: DeadQueue(_parameters(url), url, queue))
+        return self._first_that_works(lambda url: DeadQueue(self._parameters(url), url, queue))
 
     def examinations(self) -> list[Examination]:
-        """One for each address. Raises `ConfigurationError` where an address cannot be used."""
+        """One for each address."""
         wire.guard_decoder()
-        return [Examination(_parameters(url), url) for url in self._urls]
+        return [Examination(self._parameters(url), url) for url in self._urls]
 
     def publish(
         self,
@@ -77,12 +86,19 @@ class Broker:
         """
 
         def attempt(url: str) -> Outcome:
-            parameters = _parameters(url)
+            parameters = self._parameters(url)
             parameters.blocked_connection_timeout = _BLOCKED_TIMEOUT_S
             publication = Publication(queue, self._queue_arguments, messages, per_second, on_confirmed)
             return publication.run(parameters, url)
 
         return self._first_that_works(attempt)
+
+    def _parameters(self, url: str) -> pika.URLParameters:
+        try:
+            return make_parameters(url, self._tls)
+        except errors.ConfigurationError as error:
+            # They could be used at the start: somebody renews the files of a certificate, one after the other.
+            raise errors.BrokerUnavailable(f"The broker at {address(url)} cannot be connected to: {error}.") from error
 
     def _first_that_works(self, attempt: Callable[[str], _T]) -> _T:
         wire.guard_decoder()
@@ -96,16 +112,3 @@ class Broker:
                 failures.append(error)
         # One address that may come back is reason enough to try again.
         raise next((f for f in failures if isinstance(f, errors.BrokerUnavailable)), failures[0])
-
-
-def _parameters(url: str) -> pika.URLParameters:
-    try:
-        parameters = pika.URLParameters(url)
-    except Exception as error:
-        # From none: pika evaluates ssl_options, and a SyntaxError has its source, password included, in its traceback.
-        raise errors.ConfigurationError(f"RPI_HEALTH_AMQP_URL cannot be used: {error}") from None
-    parameters.socket_timeout = min(parameters.socket_timeout or _ATTEMPT_TIMEOUT_S, _ATTEMPT_TIMEOUT_S)
-    parameters.stack_timeout = min(parameters.stack_timeout or _STACK_TIMEOUT_S, _STACK_TIMEOUT_S)
-    parameters.connection_attempts = 1
-    parameters.client_properties = {"connection_name": "rpi-health"}
-    return parameters

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -102,7 +103,10 @@ class Examination:
             socket.create_connection(where, _CONNECT_TIMEOUT_S) as plain,
             options.context.wrap_socket(plain, server_hostname=options.server_hostname or where[0]) as secured,
         ):
-            return Seen(OK, f"{secured.version()}, {(secured.cipher() or ('no cipher',))[0]}")
+            says = f"{secured.version()}, {(secured.cipher() or ('no cipher',))[0]}"
+            if options.context.verify_mode == ssl.CERT_NONE:
+                return Seen(WARNING, f"{says}, with anybody: nobody checks the certificate (tls_insecure)")
+            return Seen(OK, says)
 
     def _log_in(self) -> Seen:
         self._connection = pika.BlockingConnection(self._parameters)

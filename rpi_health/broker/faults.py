@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pika import exceptions as pika_errors
 from pika.adapters.utils.connection_workflow import AMQPConnectorStackTimeout
 
+from rpi_health.broker import handshake
 from rpi_health.errors import BrokerError, BrokerRefused, BrokerUnavailable
 
 _CREDENTIALS = "check user and password (RPI_HEALTH_AMQP_USERNAME, RPI_HEALTH_AMQP_PASSWORD or the URL)"
@@ -19,7 +20,8 @@ _MAY_PASS = {_NOT_FOUND: "is down or inaccessible", _NOT_ALLOWED: "connection li
 # What pika makes of a connection that ends while it is opened: a guess by how far it had come, which says "probably
 # refused" of a lost network, too. The broker's own word, if there was one, is in its text.
 _BROKEN_OFF: dict[type[BaseException], str] = {
-    pika_errors.IncompatibleProtocolError: "before it said anything in AMQP: do host and port lead to RabbitMQ?",
+    pika_errors.IncompatibleProtocolError: "before it said anything in AMQP: do host and port lead to RabbitMQ, "
+    "and to its port for amqp:// or for amqps://, as the URL has it?",
     pika_errors.ProbableAuthenticationError: f"while it checked the login: if it does so again, {_CREDENTIALS}.",
     pika_errors.ProbableAccessDeniedError: "while it opened the virtual host: if it does so again, check the path of "
     "RPI_HEALTH_AMQP_URL and the user's permissions on it.",
@@ -39,7 +41,7 @@ def translate(error: BaseException, url: str) -> BrokerError:
     """The `BrokerError` that stands for an exception out of pika or its socket. It carries no password."""
     broker = f"The broker at {address(url)}"
     error = _innermost(error)
-    refusal = _refusal(error)
+    refusal = handshake.refusal(error) or _refusal(error)
     if refusal is not None:
         return BrokerRefused(f"{broker} {refusal}")
     return BrokerUnavailable(f"{broker} {_trouble(error)}")
@@ -67,6 +69,9 @@ def _refusal(error: BaseException) -> str | None:
 
 
 def _trouble(cause: BaseException) -> str:
+    handshake_trouble = handshake.trouble(cause)
+    if handshake_trouble is not None:
+        return handshake_trouble
     if isinstance(cause, socket.gaierror):
         return f"cannot be found: its name does not resolve ({cause.strerror}). Check RPI_HEALTH_AMQP_URL."
     if isinstance(cause, ConnectionRefusedError):

@@ -18,7 +18,14 @@ if TYPE_CHECKING:
 
 _WIDTH = 100
 #: What an example has for a setting that has no default.
-_EXAMPLES = {"amqp_username": "rpi_health", "amqp_password": "change me", "metrics_addr": "127.0.0.1:9108"}
+_EXAMPLES = {
+    "amqp_username": "rpi_health",
+    "amqp_password": "change me",
+    "amqp_ca_file": "/etc/rpi-health/ca.pem",
+    "amqp_cert_file": "/etc/rpi-health/client.pem",
+    "amqp_key_file": "/etc/rpi-health/client-key.pem",
+    "metrics_addr": "127.0.0.1:9108",
+}
 
 
 @click.group("config")
@@ -70,6 +77,8 @@ def _example() -> Iterator[str]:
 def _default(config: Config, setting: Setting) -> str:
     """As it is written in TOML."""
     value = getattr(config, setting.field)
+    if setting.is_flag:
+        return config.shown(setting.name)
     if isinstance(value, (int, float)) and not setting.field.endswith("_s"):
         return f"{value:g}"
     # JSON's strings are TOML's.

@@ -28,7 +28,7 @@ def own_setting_options(name: str) -> Callable[[_Command], _Command]:
 
 def _with_options(command: _Command, name: str) -> _Command:
     for setting in (CONFIG_FILE, *reversed(SETTINGS)):
-        if setting.metavar and setting.command == name:
+        if setting.has_option and setting.command == name:
             command = _option(setting)(command)
     return command
 
@@ -37,15 +37,18 @@ def _option(setting: Setting) -> Callable[[_Command], _Command]:
     return click.option(
         setting.flag,
         setting.name,
-        metavar=setting.metavar,
+        metavar=setting.metavar or None,
+        is_flag=setting.is_flag,
+        default=None,
         help=f"{setting.help}  [${setting.environment}]",
         expose_value=False,
         callback=_remember,
     )
 
 
-def _remember(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:
-    if value is not None and parameter.name is not None:
+def _remember(ctx: click.Context, parameter: click.Parameter, value: str | bool | None) -> None:
+    # A flag that is not given is None or False, by the version of Click.
+    if value not in (None, False) and parameter.name is not None:
         _given(ctx)[parameter.name] = value
 
 

@@ -304,7 +304,8 @@ BROKERS = {
     "TLS to a plain port": (4, "amqps://{owner}@127.0.0.1:{port}/%2F"),
     "unknown option": (3, "amqp://{owner}@127.0.0.1:{port}/%2F?password={password}"),
     "option given twice": (3, "amqp://{owner}@127.0.0.1:{port}/%2F?heartbeat=1&heartbeat={password}"),
-    "bad option": (3, "amqp://{owner}@127.0.0.1:{port}/%2F?ssl_options={password}"),
+    "option with settings of its own": (3, "amqps://{owner}@127.0.0.1:{port}/%2F?ssl_options={password}"),
+    "bad option": (3, "amqp://{owner}@127.0.0.1:{port}/%2F?tcp_options={password}"),
 }
 
 
@@ -686,5 +687,7 @@ def test_program_that_meets_a_database_in_trouble_logs_no_password(
 
 
 def test_program_with_a_broken_option_of_the_broker_logs_no_password(sqlite: str, tmp_path: Path) -> None:
-    url = f"amqps://host?ssl_options={quote(repr({'password': PASSWORD}))[:-3]}"
-    embed(tmp_path, "consumer_failed", {"RPI_HEALTH_AMQP_URL": url, "RPI_HEALTH_DATABASE_URL": sqlite})
+    url = f"amqps://host?tcp_options={quote(repr({'password': PASSWORD}))[:-3]}"
+    env = {"RPI_HEALTH_AMQP_URL": url, "RPI_HEALTH_DATABASE_URL": sqlite}
+    _, err = python(tmp_path, EMBEDDING, stdin="consumer_failed", env=env)
+    assert "ConfigurationError: RPI_HEALTH_AMQP_URL cannot be used" in err

@@ -15,6 +15,7 @@ from pika import spec
 from rpi_health.broker import Broker, Connection, fast_lane
 from rpi_health.delivery import Delivery
 from rpi_health.errors import BrokerUnavailable
+from rpi_health.tls import Tls
 from tests.amqp import Amqp
 from tests.peer import BODY, ListeningPeer, make_content, make_deliver, make_frame, make_header
 from tests.waiting import wait_until
@@ -23,8 +24,8 @@ from tests.waiting import wait_until
 class Consumed:
     """A session on a peer that has yet to deliver something."""
 
-    def __init__(self, url: str) -> None:
-        self.connection = Broker([url]).connect()
+    def __init__(self, url: str, tls: Tls | None = None) -> None:
+        self.connection = Broker([url], tls=tls or Tls()).connect()
         self.deliveries: list[Delivery] = []
         self.session = self.connection.open_session("queue", 100, self.deliveries.append)
         self._consumer = self.session._consumer_tag
@@ -57,8 +58,8 @@ def peer() -> Iterator[ListeningPeer]:
         yield peer
 
 
-def url_of(peer: ListeningPeer, scheme: str = "amqp", query: str = "") -> str:
-    return f"{scheme}://user:password@127.0.0.1:{peer.port}/{query}"
+def url_of(peer: ListeningPeer, scheme: str = "amqp") -> str:
+    return f"{scheme}://user:password@127.0.0.1:{peer.port}/"
 
 
 # ── What is broken ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -150,8 +151,7 @@ def test_deliveries_come_by_tls_however_many_at_once(certificate: Path) -> None:
     tls.load_cert_chain(certificate)
     bodies = [bytes([number]) * 20_000 for number in range(60)]
     with ListeningPeer(tls) as peer:
-        options = {"cafile": str(certificate), "server_hostname": "127.0.0.1"}
-        consumed = Consumed(url_of(peer, "amqps", f"?ssl_options={options}"))
+        consumed = Consumed(url_of(peer, "amqps"), Tls(ca_file=str(certificate)))
         peer.send(b"".join(b"".join(consumed.frames(tag, body, (7_000,))) for tag, body in enumerate(bodies, 1)))
         consumed.wait(len(bodies))
         consumed.connection.close()

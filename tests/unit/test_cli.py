@@ -149,16 +149,17 @@ def test_help_shows_every_flag_with_its_variable(run: Run, command: str) -> None
     assert out.startswith(f"Usage: rpi-health {command}".rstrip())
     shown = " ".join(out.split())
     for setting in (CONFIG_FILE, *SETTINGS):
-        if setting.metavar and setting.command in ("", command):
-            assert f"{setting.flag} {setting.metavar} " in shown
+        if setting.has_option and setting.command in ("", command):
+            assert f"{setting.flag} {setting.metavar}".rstrip() + " " in shown
             assert f"{setting.help} [${setting.environment}]" in shown
     assert max(map(len, out.splitlines())) <= 80
 
 
 def test_flags_are_those_of_the_contract() -> None:
-    flags = {setting.flag for setting in (CONFIG_FILE, *SETTINGS) if setting.metavar and not setting.command}
+    flags = {setting.flag for setting in (CONFIG_FILE, *SETTINGS) if setting.has_option and not setting.command}
     assert flags == {
-        *("--amqp-url", "--database-url", "--queue", "--queue-type", "--config", "--log-level", "--log-format")
+        "--tls-insecure",
+        *("--amqp-url", "--database-url", "--queue", "--queue-type", "--config", "--log-level", "--log-format"),
     }
 
 

@@ -25,6 +25,10 @@ EXAMPLES = {
     ),
     "amqp_username": (("flag", "variable", '"file"'), ("flag", "variable", "file")),
     "amqp_password": (("flag", "variable", '"file"'), ("flag", "variable", "file")),
+    "amqp_ca_file": (("/flag", "variable", '"file"'), ("/flag", "variable", "file")),
+    "amqp_cert_file": (("/flag", "variable", '"file"'), ("/flag", "variable", "file")),
+    "amqp_key_file": (("/flag", "variable", '"file"'), ("/flag", "variable", "file")),
+    "tls_insecure": ((True, "1", "true"), (True, True, True)),
     "queue": (("flag", "variable", '"file"'), ("flag", "variable", "file")),
     "dead_letter_queue": (("flag", "variable", '"file"'), ("flag", "variable", "file")),
     "queue_type": (("quorum", "Classic", '"quorum"'), ("quorum", "classic", "quorum")),
@@ -51,13 +55,26 @@ EXAMPLES = {
 }
 
 #: The settings whose default depends on something, and is described in words.
-DESCRIBED = {"amqp_username", "amqp_password", "dead_letter_queue", "database_url", "prefetch", "metrics_addr"}
+DESCRIBED = {"amqp_username", "amqp_password", "dead_letter_queue", "database_url", "prefetch"}
+DESCRIBED |= {"amqp_ca_file", "amqp_cert_file", "amqp_key_file", "metrics_addr"}
+
+#: What else has to be given with a setting that is of no use alone.
+NEEDS = {
+    "amqp_ca_file": {"RPI_HEALTH_AMQP_URL": "amqps://host"},
+    "amqp_cert_file": {"RPI_HEALTH_AMQP_URL": "amqps://host"},
+    "amqp_key_file": {"RPI_HEALTH_AMQP_URL": "amqps://host", "RPI_HEALTH_AMQP_CERT_FILE": "/cert.pem"},
+    "tls_insecure": {"RPI_HEALTH_AMQP_URL": "amqps://host"},
+}
 
 #: For each setting: a value that it refuses.
 WRONG = {
     "amqp_url": "http://host",
     "amqp_username": "",
     "amqp_password": "",
+    "amqp_ca_file": "",
+    "amqp_cert_file": "https://host/cert.pem",
+    "amqp_key_file": "",
+    "tls_insecure": "perhaps",
     "queue": "amq.queue",
     "dead_letter_queue": "x" * 256,
     "queue_type": "stream",
@@ -174,11 +191,12 @@ def test_flag_over_environment_over_file_over_default(setting: Setting, home: Pa
     (flag, variable, toml), expected = EXAMPLES[setting.name]
     path = written(home / "some.toml", f"{setting.name} = {toml}\n")
     flags = {setting.name: flag}
-    environ = {setting.environment: str(variable)}
+    needed = NEEDS.get(setting.name, {})
+    environ = {setting.environment: str(variable), **needed}
     configs = [
         read(flags, config_file=path, environ=environ),
         read({setting.name: None}, config_file=path, environ=environ),
-        read(config_file=path, environ={setting.environment: ""}),
+        read(config_file=path, environ={setting.environment: "", **needed}),
         read(environ={}),
     ]
     assert tuple(getattr(config, setting.field) for config in configs[:3]) == expected
@@ -517,6 +535,8 @@ def test_long_value_is_cut_in_the_error() -> None:
         ("amqp://u:a b@h", "it holds an unescaped special character: special characters"),
         ("amqp://h/a/b", "a / in the virtual host is written %2F"),
         ("amqp://h1,h2", "after each comma comes a whole URL, from amqp:// on"),
+        ("amqps://h?ssl_options=None", "in place of ssl_options, set amqp_ca_file, amqp_cert_file and amqp_key_file"),
+        ("amqps://h?a=b&ssl%5Foptions=", "in place of ssl_options, set amqp_ca_file"),
         ("amqp://u@h", "there is a user name but no password: set amqp_password"),
         ("amqp://:p@h", "there is a password but no user name: set amqp_username"),
     ],

@@ -4,10 +4,11 @@ Knows the standard library and nothing of rpi_health: it must run under the syst
 environment. Linux only (it reads ``/proc``).
 """
 
+from tools.servers.certificates import Certificates
 from tools.servers.cluster import RabbitMQCluster
 from tools.servers.mariadb import MariaDB
 from tools.servers.postgresql import PostgreSQL
 from tools.servers.process import ServerError, ServerMissing
 from tools.servers.rabbitmq import RabbitMQ
 
-__all__ = ["MariaDB", "PostgreSQL", "RabbitMQ", "RabbitMQCluster", "ServerError", "ServerMissing"]
+__all__ = ["Certificates", "MariaDB", "PostgreSQL", "RabbitMQ", "RabbitMQCluster", "ServerError", "ServerMissing"]

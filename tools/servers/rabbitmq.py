@@ -13,6 +13,7 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
+from tools.servers.certificates import Certificates, paths
 from tools.servers.process import Process, ServerError, find_program, free_ports, wait_until
 from tools.servers.server import Server
 
@@ -49,6 +50,7 @@ class RabbitMQ(Server):
         epmd_port: of another node's epmd, to be in a cluster with it; by default it starts its own.
         config: more lines for ``rabbitmq.conf``.
         advanced: more terms for ``advanced.config``.
+        tls: has it listen on `tls_port` as well.
     """
 
     name = "RabbitMQ"
@@ -63,20 +65,27 @@ class RabbitMQ(Server):
         epmd_port: int | None = None,
         config: str = "",
         advanced: Sequence[str] = (),
+        tls: Certificates | None = None,
     ) -> None:
         super().__init__()
         self.nodename = nodename
         self.cookie = cookie or secrets.token_hex(16)
-        self.port, self._distribution_port, own_epmd_port = free_ports(3)
+        self.port, self.tls_port, self._distribution_port, own_epmd_port = free_ports(4)
         self.epmd_port = epmd_port or own_epmd_port
         self._shares_epmd = epmd_port is not None
         self._epmd: Process | None = None
         self._config = config
         self._advanced = advanced
+        self._tls = tls
 
     @property
     def url(self) -> str:
         return f"amqp://{self.USERNAME}:{self.PASSWORD}@127.0.0.1:{self.port}/%2F"
+
+    def renew(self, tls: Certificates) -> None:
+        """Show other certificates from now on, to connections that are made anew."""
+        tls.write(self.folder)
+        self.ctl("eval", "ssl:clear_pem_cache().")  # Erlang looks at the files every two minutes
 
     def start(self) -> None:
         if not self._shares_epmd:
@@ -143,6 +152,7 @@ class RabbitMQ(Server):
             "loopback_users = none",
             # The default follows the size of the memory, and a nearly full disk would block all publishers.
             "disk_free_limit.absolute = 50MB",
+            *self._tls_lines(),
             self._config,
         ]
         (self.folder / "rabbitmq.conf").write_text("\n".join(lines) + "\n")
@@ -155,6 +165,20 @@ class RabbitMQ(Server):
         cookie = self.folder / ".erlang.cookie"
         cookie.write_text(self.cookie)
         cookie.chmod(0o400)
+
+    def _tls_lines(self) -> list[str]:
+        if self._tls is None:
+            return []
+        self._tls.write(self.folder)
+        ca, cert, key = paths(self.folder)
+        return [
+            f"listeners.ssl.local = 127.0.0.1:{self.tls_port}",
+            f"ssl_options.cacertfile = {ca}",
+            f"ssl_options.certfile = {cert}",
+            f"ssl_options.keyfile = {key}",
+            "ssl_options.verify = verify_peer",
+            f"ssl_options.fail_if_no_peer_cert = {str(self._tls.wants_client).lower()}",
+        ]
 
     def _command(self) -> Sequence[object]:
         return [find_script("rabbitmq-server")]
