@@ -88,6 +88,9 @@ def parse_url(url: str | sa.URL) -> sa.URL:
     if options is None:
         reason = f"is {parsed.drivername}://, a driver that rpi-health does not work with"
         raise errors.ConfigurationError(f"{_URL} {reason}: write {parsed.get_backend_name()}://")
+    if parsed.drivername == "postgresql+psycopg" and "sslrootcert" in parsed.query:
+        # By default, libpq does not look at the certificate, and goes on without TLS where the server has none.
+        options = {**options, "sslmode": "verify-full"}
     return parsed.update_query_dict({name: value for name, value in options.items() if name not in parsed.query})
 
 

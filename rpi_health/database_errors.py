@@ -44,6 +44,11 @@ _OPTION = _Verdict(errors.DatabaseMisconfigured, _UNUSABLE, "correct what follow
 _DEPENDENT = _Verdict(errors.DatabaseMisconfigured, _UNUSABLE, "drop what depends on the table, or move it elsewhere")
 # We fill every column of ours that must not be NULL: it is a column that somebody added, and it refuses every report.
 _COLUMN = _Verdict(errors.DatabaseMisconfigured, _UNUSABLE, "give the added column a default, or let it be NULL")
+_TLS = _Verdict(
+    errors.DatabaseMisconfigured,
+    _UNUSABLE,
+    "see to the certificates, and to what follows the ? in RPI_HEALTH_DATABASE_URL about them",
+)
 _CRYPTOGRAPHY = _Verdict(errors.DatabaseMisconfigured, _UNUSABLE, "pip install cryptography")
 
 # SQLSTATE, by its longest prefix. https://www.postgresql.org/docs/current/errcodes-appendix.html
@@ -71,6 +76,15 @@ _BAD_OPTION = re.compile(
     r"connection option|bad value for|invalid sslmode|(?:__init__|Connection|connect)\(\) got an unexpected keyword"
     r"|invalid keyword argument for"
 )
+
+# TLS that no retry brings about, as libpq says it and, behind PyMySQL, OpenSSL. A stream that broke off is none of it.
+_NO_TLS = re.compile(
+    r"certificate verify failed|does not match host name|not support SSL|SSL is required|valid client certificate"
+    r"|(?:certificate|key) file|\balert (?:certificate|unknown ca|bad certificate|handshake failure|protocol version)"
+    r"|no certificate or crl found|KEY_VALUES_MISMATCH|PEM lib",
+)
+#: The numbers under which the drivers of MySQL and MariaDB tell of it, and of servers that are away.
+_CONNECTING = (2003, 2013, 2026)
 
 # https://mariadb.com/kb/en/mariadb-error-codes/, https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html
 _ERRNO: dict[int, _Verdict] = {
@@ -140,10 +154,12 @@ def _verdict(error: BaseException) -> _Verdict:
         return _AWAY
     cause = _root(error)
     if isinstance(cause, OSError):
-        return _AWAY
+        return _TLS if _NO_TLS.search(str(cause)) else _AWAY
     if isinstance(cause, sqlite3.Error):
         return next((verdict for pattern, verdict in _SQLITE if pattern.search(str(cause))), None) or _by_class(cause)
     errno, sqlstate = _errno(cause), _sqlstate(cause)
+    if errno in _CONNECTING and _NO_TLS.search(str(cause)):
+        return _TLS
     if errno is not None:
         return _ERRNO.get(errno) or _by_class(cause)
     if sqlstate is not None:
@@ -165,6 +181,8 @@ def _sqlstate(cause: BaseException) -> str | None:
 def _by_text(cause: BaseException) -> _Verdict:
     """Without any code: a connection that psycopg could not open, or an error of Python's own."""
     text = str(cause)
+    if _NO_TLS.search(text):
+        return _TLS
     if _POSTGRESQL_CONNECT.search(text):
         return _LOGIN
     if _BAD_OPTION.search(text):

@@ -7,6 +7,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from rpi_health.errors import ConfigurationError
+
 
 def connect_args(url: sa.URL) -> dict[str, Any]:
     """What an engine gives to PyMySQL; nothing for other drivers.
@@ -16,8 +18,26 @@ def connect_args(url: sa.URL) -> dict[str, Any]:
 
     Raises:
         ImportError: PyMySQL is not installed.
+        ConfigurationError: a file that the URL names cannot be read.
     """
-    return {**connecting_limits(url), **_password(url), **_converters()} if _is_pymysql(url) else {}
+    if not _is_pymysql(url):
+        return {}
+    _check_files(url)
+    return {**connecting_limits(url), **_password(url), **_converters()}
+
+
+def _check_files(url: sa.URL) -> None:
+    """Its own error says that there is no such file, but not which."""
+    for name in ("ssl_ca", "ssl_cert", "ssl_key"):
+        path = url.query.get(name)
+        try:
+            if path is not None:
+                open(str(path), "rb").close()
+        except OSError as error:
+            raise ConfigurationError(
+                f"RPI_HEALTH_DATABASE_URL has {name}={path}, which cannot be read: {error.strerror}: "
+                "give the path of a PEM file"
+            ) from None
 
 
 def _is_pymysql(url: sa.URL) -> bool:

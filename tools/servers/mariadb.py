@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from tools.servers.certificates import Certificates, paths
 from tools.servers.process import ServerError, find_program, free_ports, unprivileged_user
 from tools.servers.server import Server
 
@@ -26,14 +27,16 @@ class MariaDB(Server):
 
     Args:
         settings: more options of ``mariadbd``, as ``{"max-connections": "20"}``.
+        tls: has it speak TLS to clients that want it, on the same port.
     """
 
     name = "MariaDB"
 
-    def __init__(self, *, settings: dict[str, str] | None = None) -> None:
+    def __init__(self, *, settings: dict[str, str] | None = None, tls: Certificates | None = None) -> None:
         super().__init__(user=unprivileged_user("mysql"))
         (self.port,) = free_ports(1)
         self._settings = settings or {}
+        self._tls = tls
 
     @property
     def url(self) -> str:
@@ -93,10 +96,18 @@ class MariaDB(Server):
             "bind-address": "127.0.0.1",
             "port": str(self.port),
             "character-set-server": "utf8mb4",  # as the distributions configure it; the server's own default is latin1
+            **self._tls_settings(),
             **self._settings,
         }
         flags = [f"--{name}={value}" for name, value in settings.items()]
         return [find_mariadb("mariadbd", "mysqld"), "--no-defaults", "--skip-name-resolve", *flags]
+
+    def _tls_settings(self) -> dict[str, str]:
+        if self._tls is None:
+            return {}
+        self._tls.write(self.folder, self._user)
+        ca, cert, key = map(str, paths(self.folder))
+        return {"ssl-ca": ca, "ssl-cert": cert, "ssl-key": key}
 
     def _ready(self) -> bool:
         try:

@@ -8,6 +8,7 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
+from tools.servers.certificates import Certificates, paths
 from tools.servers.process import ServerError, find_program, free_ports, unprivileged_user
 from tools.servers.server import Server
 
@@ -31,14 +32,16 @@ class PostgreSQL(Server):
 
     Args:
         settings: more of ``postgresql.conf``, as ``{"max_connections": "20"}``.
+        tls: has it speak TLS to clients that want it, on the same port.
     """
 
     name = "PostgreSQL"
 
-    def __init__(self, *, settings: dict[str, str] | None = None) -> None:
+    def __init__(self, *, settings: dict[str, str] | None = None, tls: Certificates | None = None) -> None:
         super().__init__(user=unprivileged_user("postgres"))
         (self.port,) = free_ports(1)
         self._settings = settings or {}
+        self._tls = tls
 
     @property
     def url(self) -> str:
@@ -96,10 +99,18 @@ class PostgreSQL(Server):
             "listen_addresses": "127.0.0.1",
             "port": str(self.port),
             "unix_socket_directories": str(self.folder),
+            **self._tls_settings(),
             **self._settings,
         }
         flags = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         return [find_postgresql("postgres"), "-D", self.folder / "data", *flags]
+
+    def _tls_settings(self) -> dict[str, str]:
+        if self._tls is None:
+            return {}
+        self._tls.write(self.folder, self._user)
+        ca, cert, key = map(str, paths(self.folder))
+        return {"ssl": "on", "ssl_ca_file": ca, "ssl_cert_file": cert, "ssl_key_file": key}
 
     def _ready(self) -> bool:
         try:
