@@ -9,7 +9,7 @@ RUNTIME := $(VENV)/.runtime
 DEVELOPMENT := $(VENV)/.development
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint soak fuzz mutants bench venv clean
+.PHONY: help demo test lint soak fuzz mutants bench docs venv clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -47,10 +47,13 @@ bench: $(DEVELOPMENT)  ## measure the speed beside yardsticks, for some minutes;
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group bench
 	$(BIN)/python -m benchmarks $(BENCH)
 
+docs: $(DEVELOPMENT)  ## build the documentation as a site, in docs/_build/html; a warning is an error
+	$(BIN)/python -m sphinx -W --keep-going --quiet docs docs/_build/html
+
 venv: $(DEVELOPMENT)  ## make .venv, with all that development needs
 
 clean:  ## remove the environments, caches and builds
-	rm -rf .venv .venv-3.* build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .fuzz
+	rm -rf .venv .venv-3.* build dist docs/_build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .fuzz
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(RUNTIME): pyproject.toml
@@ -61,5 +64,5 @@ $(RUNTIME): pyproject.toml
 	@touch $@
 
 $(DEVELOPMENT): pyproject.toml $(RUNTIME)
-	$(BIN)/python -m pip install --quiet --editable '.[all]' --group dev
+	$(BIN)/python -m pip install --quiet --editable '.[all]' --group dev --group docs
 	@touch $@

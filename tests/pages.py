@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
-_BLOCK = re.compile(r"^(?:<!-- ([^\n]*) -->\n)?```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(r"^(?:<!-- ([^\n]*) -->\n)?```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _VOLATILE = [
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)"), "TIME"),
     (re.compile(r"\b\d+ (s|min|h|d) ago"), "AGO"),
@@ -36,7 +36,7 @@ class Block:
     text: str
 
     def __str__(self) -> str:
-        return f"{self.page.relative_to(ROOT)}:{self.line}"
+        return f"{name_of(self.page)}:{self.line}"
 
 
 class Command(NamedTuple):
@@ -53,6 +53,11 @@ def blocks_of(page: Path) -> list[Block]:
         Block(page, text.count("\n", 0, found.start()) + 1, found[1] or "", found[2], found[3])
         for found in _BLOCK.finditer(text)
     ]
+
+
+def name_of(page: Path) -> str:
+    """What a page is called, whatever its folder: several may have the same file name."""
+    return page.relative_to(ROOT).as_posix()
 
 
 def commands_of(block: Block) -> list[Command]:

@@ -5,14 +5,16 @@ A made part stands between ``<!-- begin: NAME -->`` and ``<!-- end: NAME -->``. 
 
 from __future__ import annotations
 
+import inspect
 import logging
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 import click
 
+from rpi_health import errors
 from rpi_health.cli import main as rpi_health
 from rpi_health.config import Config
 from rpi_health.events import EVENTS
@@ -20,9 +22,31 @@ from rpi_health.monitor import catalogue
 from rpi_health.settings import CONFIG_FILE, SETTINGS, Setting
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = tuple(ROOT / "docs" / name for name in ("configuration.md", "monitoring.md", "embedding.md"))
+PAGES = tuple(
+    ROOT / "docs" / name for name in ("configuration.md", "message-format.md", "monitoring.md", "embedding.md")
+)
 EXAMPLES = ROOT / "examples"
 UPDATE = "python -m tools.docs"
+
+#: What holds of a message that is dead-lettered for the reason.
+REASONS = {
+    "bad_encoding": "is not UTF-8, and not JSON even with the flaws replaced; or belies its byte order mark",
+    "bad_content_encoding": "is broken gzip; or announces an unknown `content_encoding` and is not plain JSON either",
+    "bad_json": "is not one JSON document: empty, cut off, with comments, with Python's quotes or `True`",
+    "not_object": "is JSON, but not an object",
+    "too_large": "has more than 256 KiB, or more than 1 MiB once unpacked",
+    "too_deep": "nests more than 32 levels",
+    "missing_device_id": "has no `id`, or one that is null or blank",
+    "bad_device_id": "has an `id` of another type, too long, with invisible characters, or given twice with two values",
+    "db_rejected": "was refused by the database for good, alone among its neighbours",
+    "poison": "ended the consumer again and again while it was in hand, or met a defect in rpi-health",
+}
+#: What ends a command without an error of our own.
+ENDS = {
+    0: "Done. A consumer that was told to stop has stored what it had in hand, or left it with the broker.",
+    1: "Something unexpected.",
+    2: "The command line is wrong.",
+}
 
 
 def settings() -> str:
@@ -68,6 +92,20 @@ def example(path: Path) -> str:
     return f"```python\n{path.read_text()}```\n"
 
 
+def reasons() -> str:
+    """Why messages are dead-lettered."""
+    return _table(("Reason", "The message"), ((f"`{reason}`", REASONS[reason]) for reason in errors.REASONS))
+
+
+def statuses() -> str:
+    """The exit statuses, each with what the errors that lead to it say of themselves."""
+    meanings = {status: [meaning] for status, meaning in ENDS.items()}
+    for kind in _kinds_of(errors.RpiHealthError):
+        if "exit_status" in vars(kind) and kind is not errors.RpiHealthError:
+            meanings.setdefault(kind.exit_status, []).append(_first_paragraph(inspect.getdoc(kind) or ""))
+    return _table(("Status", "Means"), ((str(status), " ".join(meanings[status])) for status in sorted(meanings)))
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "settings": settings,
     "variables": variables,
@@ -76,6 +114,8 @@ PARTS: dict[str, Callable[[], str]] = {
     "consumer metrics": lambda: metrics(catalogue.CONSUMER),
     "fleet metrics": lambda: metrics(catalogue.FLEET),
     "device metrics": lambda: metrics(catalogue.DEVICE),
+    "reasons": reasons,
+    "statuses": statuses,
     **{path.name: partial(example, path) for path in EXAMPLES.glob("*.py")},
 }
 
@@ -123,6 +163,12 @@ def _all_commands(context: click.Context, group: click.Group, above: str = "") -
             yield above + name, command
             if isinstance(command, click.Group):
                 yield from _all_commands(context, command, f"{above}{name} ")
+
+
+def _kinds_of(error: type[errors.RpiHealthError]) -> Iterator[type[errors.RpiHealthError]]:
+    yield error
+    for kind in error.__subclasses__():
+        yield from _kinds_of(kind)
 
 
 def _first_paragraph(text: str) -> str:

@@ -7,7 +7,7 @@ How a fenced block is treated follows from its language:
 - `python`: must compile.  `toml`: must be right settings.  `json`: must be a report that gives no warning.
 - `yaml`: must be a YAML document.
 - `sh`: what installs or changes a machine; its syntax is checked.  `text`, `ini`: for reading.  `sql`: run by a test
-  of its own.
+  of its own.  What is in braces is for Sphinx: see test_site.py.
 
 A comment on the line before a block, as in `<!-- runs -->`, says more; see `MARKS`.
 """
@@ -38,7 +38,20 @@ from rpi_health.report import Envelope, Report, State
 from rpi_health.settings import SETTINGS
 from tests.amqp import Amqp
 from tests.command import SCRIPT, Cli
-from tests.pages import PAGES, ROOT, Block, Command, anchors, blocks_of, commands_of, is_shown, links, names, table
+from tests.pages import (
+    PAGES,
+    ROOT,
+    Block,
+    Command,
+    anchors,
+    blocks_of,
+    commands_of,
+    is_shown,
+    links,
+    name_of,
+    names,
+    table,
+)
 from tests.waiting import wait_until
 from tools import docs
 
@@ -50,6 +63,7 @@ MARKS = {
     "the end of make demo": "compared with what tools/demo.py writes",
 }
 LANGUAGES = {"console", "python", "toml", "json", "sh", "text", "ini", "sql", "yaml"}
+DIRECTIVES = {"{toctree}", "{include} ../CHANGELOG.md", "{eval-rst}"}
 
 MESSAGES = ROOT / "docs" / "message-format.md"
 CONFIGURATION = ROOT / "docs" / "configuration.md"
@@ -153,9 +167,7 @@ def make_the_examples_database(folder: Path) -> None:
     connection.close()
 
 
-@pytest.mark.parametrize(
-    "page", [page for page in PAGES if any(map(runs, blocks_of(page)))], ids=lambda page: page.name
-)
+@pytest.mark.parametrize("page", [page for page in PAGES if any(map(runs, blocks_of(page)))], ids=name_of)
 def test_commands_and_programs_do_what_the_page_shows(
     page: Path, reader: Reader, request: pytest.FixtureRequest
 ) -> None:
@@ -270,13 +282,13 @@ def test_every_exit_status_is_explained() -> None:
 
 # ── The pages themselves ──────────────────────────────────────────────────────────────────────────────────────────────
 
-every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+every_page = pytest.mark.parametrize("page", PAGES, ids=name_of)
 
 
 @every_page
 def test_blocks_have_known_languages_and_marks(page: Path) -> None:
     for block in blocks_of(page):
-        assert block.language in LANGUAGES, block
+        assert block.language in LANGUAGES | DIRECTIVES, block
         assert block.mark in {"", *MARKS}, block
         assert block.language == "console" or "\n$ " not in f"\n{block.text}", f"{block} is a console that is not run"
 
