@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import signal
 import sqlite3
@@ -57,11 +58,13 @@ from tools import docs
 
 MARKS = {
     "runs": "the Python program runs, and ends well",
+    "saved as FILE": "the program is in that file from here on",
     "runs until stopped": "the last command runs until SIGTERM, then exits 0",
     "on postgresql": "from here on with a fresh PostgreSQL database in the environment",
     "in a folder with the example's database": "there is a db.sqlite3 of the example's code with three devices in it",
     "the end of make demo": "compared with what tools/demo.py writes",
 }
+SAVED = re.compile(r"saved as (\S+)")
 LANGUAGES = {"console", "python", "toml", "json", "sh", "text", "ini", "sql", "yaml"}
 DIRECTIVES = {"{toctree}", "{include} ../CHANGELOG.md", "{eval-rst}"}
 
@@ -71,7 +74,7 @@ BLOCKS = [block for page in PAGES for block in blocks_of(page)]
 
 
 def runs(block: Block) -> bool:
-    return block.language == "console" or (block.language == "python" and block.mark == "runs")
+    return block.language == "console" or block.mark == "runs" or SAVED.fullmatch(block.mark) is not None
 
 
 def in_language(*languages: str) -> pytest.MarkDecorator:
@@ -119,6 +122,9 @@ class Reader(Cli):
 
     def follow(self, block: Block) -> None:
         """Do what a block says, and find what it shows."""
+        if saved := SAVED.fullmatch(block.mark):
+            (self.folder / saved[1]).write_text(self.here(block.text))
+            return
         if block.language == "python":
             self.run(sys.executable, "-c", self.here(block.text))
             return
@@ -289,7 +295,7 @@ every_page = pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_blocks_have_known_languages_and_marks(page: Path) -> None:
     for block in blocks_of(page):
         assert block.language in LANGUAGES | DIRECTIVES, block
-        assert block.mark in {"", *MARKS}, block
+        assert SAVED.sub("saved as FILE", block.mark) in {"", *MARKS}, block
         assert block.language == "console" or "\n$ " not in f"\n{block.text}", f"{block} is a console that is not run"
 
 
