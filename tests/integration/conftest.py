@@ -8,6 +8,8 @@ import pika.connection
 import pytest
 
 from rpi_health.broker import fast_lane
+from tests.conftest import serve
+from tools.servers import RabbitMQCluster
 
 
 @pytest.fixture
@@ -18,6 +20,12 @@ def unknown_pika(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     fast_lane.connection_class.cache_clear()
     yield
     fast_lane.connection_class.cache_clear()
+
+
+@pytest.fixture
+def cluster() -> Iterator[RabbitMQCluster]:
+    """Three nodes, for this test alone."""
+    yield from serve(RabbitMQCluster())
 
 
 @pytest.fixture(params=["by the lane", "by pika"])

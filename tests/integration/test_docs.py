@@ -9,16 +9,12 @@ How a fenced block is treated follows from its language:
 - `sh`: what installs or changes a machine; its syntax is checked.  `text`, `ini`: for reading.  `sql`: run by a test
   of its own.  What is in braces is for Sphinx: see test_site.py.
 
-A comment on the line before a block, as in `<!-- runs -->`, says more; see `MARKS`.
+A comment on the line before a block, as in `<!-- runs -->`, says more; see `tests.reader.MARKS`.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import re
-import shlex
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -38,33 +34,10 @@ from rpi_health.payload import decode
 from rpi_health.report import Envelope, Report, State
 from rpi_health.settings import SETTINGS
 from tests.amqp import Amqp
-from tests.command import SCRIPT, Cli
-from tests.pages import (
-    PAGES,
-    ROOT,
-    Block,
-    Command,
-    anchors,
-    blocks_of,
-    commands_of,
-    is_shown,
-    links,
-    name_of,
-    names,
-    table,
-)
-from tests.waiting import wait_until
+from tests.pages import PAGES, ROOT, Block, anchors, blocks_of, commands_of, is_shown, links, name_of, names, table
+from tests.reader import MARKS, SAVED, Reader, runs
 from tools import docs
 
-MARKS = {
-    "runs": "the Python program runs, and ends well",
-    "saved as FILE": "the program is in that file from here on",
-    "runs until stopped": "the last command runs until SIGTERM, then exits 0",
-    "on postgresql": "from here on with a fresh PostgreSQL database in the environment",
-    "in a folder with the example's database": "there is a db.sqlite3 of the example's code with three devices in it",
-    "the end of make demo": "compared with what tools/demo.py writes",
-}
-SAVED = re.compile(r"saved as (\S+)")
 LANGUAGES = {"console", "python", "toml", "json", "sh", "text", "ini", "sql", "yaml"}
 DIRECTIVES = {"{toctree}", "{include} ../CHANGELOG.md", "{eval-rst}"}
 
@@ -73,78 +46,12 @@ CONFIGURATION = ROOT / "docs" / "configuration.md"
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
 
 
-def runs(block: Block) -> bool:
-    return block.language == "console" or block.mark == "runs" or SAVED.fullmatch(block.mark) is not None
-
-
 def in_language(*languages: str) -> pytest.MarkDecorator:
     chosen = [block for block in BLOCKS if block.language in languages]
     return pytest.mark.parametrize("block", chosen, ids=str)
 
 
 # ── What the pages tell to do ─────────────────────────────────────────────────────────────────────────────────────────
-
-
-class Reader(Cli):
-    """Somebody who does what the pages say, with a broker and a queue that bear other names than the pages give."""
-
-    def __init__(self, folder: Path, amqp: Amqp) -> None:
-        super().__init__(folder)
-        self._amqp = amqp
-        path = os.pathsep.join([str(SCRIPT.parent), os.environ.get("PATH", os.defpath)])
-        self.env = {**amqp.env, "PATH": path, "COLUMNS": "80"}
-
-    def here(self, text: str) -> str:
-        """What a page says, with the names that apply here."""
-        text = text.replace("localhost:5672", f"127.0.0.1:{self._amqp.server.port}")
-        return text.replace("rasp_data", self._amqp.queue)
-
-    def there(self, text: str) -> str:
-        """An output, with the names that the pages give."""
-        text = text.replace(f"127.0.0.1:{self._amqp.server.port}", "localhost:5672")
-        return text.replace(self._amqp.queue, "rasp_data").replace(str(self.folder), "/home/pi")
-
-    def run(self, *program: str) -> str:
-        """Run a program to its end, which must be a good one. Returns all it has written."""
-        done = subprocess.run(
-            program,
-            env=self._env(self.env),
-            cwd=self.folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == 0, f"{program[-1]}\nexit status {done.returncode}\n{done.stdout}"
-        return self.there(done.stdout)
-
-    def follow(self, block: Block) -> None:
-        """Do what a block says, and find what it shows."""
-        if saved := SAVED.fullmatch(block.mark):
-            (self.folder / saved[1]).write_text(self.here(block.text))
-            return
-        if block.language == "python":
-            self.run(sys.executable, "-c", self.here(block.text))
-            return
-        commands = commands_of(block)
-        last = commands.pop() if block.mark == "runs until stopped" else None
-        for command in commands:
-            written = self.run("bash", "-c", self.here(command.line))
-            assert not command.shown or is_shown(command.shown, written), f"{block}: {command.line}\n{written}"
-        if last is not None:
-            self._stop_when_shown(last)
-
-    def _stop_when_shown(self, command: Command) -> None:
-        process = self.popen(*shlex.split(command.line)[1:], env=self.env)
-
-        def shows() -> bool:
-            return is_shown(command.shown + "\n…", self.there(self.output(process)))
-
-        wait_until(shows, 20, f"the output of {command.line}: {command.shown}")
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0, self.output(process)
 
 
 @pytest.fixture
@@ -180,6 +87,10 @@ def test_commands_and_programs_do_what_the_page_shows(
     for block in filter(runs, blocks_of(page)):
         if block.mark == "on postgresql":
             reader.env["RPI_HEALTH_DATABASE_URL"] = request.getfixturevalue("postgresql_url")
+        if block.mark == "on a cluster":
+            reader.move_to(request.getfixturevalue("cluster"))
+        if block.mark == "after the first node was killed":
+            request.getfixturevalue("cluster").nodes[0].kill()
         if block.mark == "in a folder with the example's database":
             make_the_examples_database(reader.folder)
             reader.env["RPI_HEALTH_DATABASE_URL"] = "sqlite:///db.sqlite3"
