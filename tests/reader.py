@@ -98,12 +98,9 @@ class Reader(Cli):
             return
         commands = commands_of(block)
         last = commands.pop() if block.mark == "runs until stopped" else None
+        do = self._repeat_until_shown if block.mark == REPEATED else self._do
         for command in commands:
-            if block.mark == REPEATED:
-                self._repeat_until_shown(command)
-                continue
-            written = self._type(command)
-            assert not command.shown or is_shown(command.shown, written), f"{block}: {command.line}\n{written}"
+            do(command, block)
         if last is not None:
             self._stop_when_shown(last)
 
@@ -118,7 +115,11 @@ class Reader(Cli):
     def _type(self, command: Command) -> str:
         return self.run("bash", "-c", self.here(command.line))
 
-    def _repeat_until_shown(self, command: Command) -> None:
+    def _do(self, command: Command, block: Block) -> None:
+        written = self._type(command)
+        assert not command.shown or is_shown(command.shown, written), f"{block}: {command.line}\n{written}"
+
+    def _repeat_until_shown(self, command: Command, block: Block) -> None:
         written = ""
 
         def shows() -> bool:
@@ -127,9 +128,9 @@ class Reader(Cli):
             return is_shown(command.shown, written)
 
         try:
-            wait_until(shows, 30, f"the output of {command.line}")
+            wait_until(shows, 30, "what is shown")
         except TimeoutError as error:
-            raise AssertionError(f"{error}; it is\n{written}") from None
+            raise AssertionError(f"{block}: {command.line}\n{error}; there is\n{written}") from None
 
     def _stop_when_shown(self, command: Command) -> None:
         process = self.popen(*shlex.split(command.line)[1:], env=self.env)

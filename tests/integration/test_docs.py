@@ -104,6 +104,12 @@ def test_the_table_in_the_readme_is_the_demos(reader: Reader) -> None:
     assert is_shown("…\n" + block.text, written), written
 
 
+def test_quickstart_is_the_same_in_portuguese() -> None:
+    original, translation = (blocks_of(ROOT / "docs" / name) for name in ("quickstart.md", "pt-BR/quickstart.md"))
+    to_do = [[(block.mark, block.text) for block in page if runs(block)] for page in (original, translation)]
+    assert to_do[0] == to_do[1]
+
+
 @in_language("sh")
 def test_shell_commands_have_no_syntax_error(block: Block) -> None:
     subprocess.run(["bash", "-n"], input=block.text, text=True, check=True)
