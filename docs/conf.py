@@ -49,7 +49,7 @@ def leave_out_shared_options(_app: Any, context: Any, lines: list[str]) -> None:
 
 def keep_colons(_app: Any, what: str, _name: str, _object: Any, _options: Any, lines: list[str]) -> None:
     """Begin with an empty comment: Napoleon takes what is before a colon in a first line for the name of a type."""
-    if what in ("attribute", "data"):
+    if what in ("attribute", "data", "property"):
         lines[:0] = ["..", ""]
 
 

@@ -16,6 +16,7 @@ import pytest
 import rpi_health
 from rpi_health import errors
 from rpi_health.cli import main as command
+from rpi_health.monitor import catalogue
 from rpi_health.settings import SETTINGS
 from tests.pages import PAGES, ROOT
 
@@ -115,6 +116,12 @@ def test_every_setting_is_on_the_site(site: Path, pages: dict[Path, Page]) -> No
 def test_every_reason_is_on_the_site(site: Path, pages: dict[Path, Page]) -> None:
     reference = page_of("message-format", site, pages)
     assert [reason for reason in errors.REASONS if reason not in reference.text] == []
+
+
+def test_every_metric_is_on_the_site(site: Path, pages: dict[Path, Page]) -> None:
+    reference = page_of("monitoring", site, pages)
+    families = (*catalogue.CONSUMER, *catalogue.FLEET, *catalogue.DEVICE)
+    assert [family.name for family in families if family.name not in reference.text] == []
 
 
 def test_every_public_name_is_on_the_site(site: Path, pages: dict[Path, Page]) -> None:
