@@ -22,6 +22,7 @@ from tests.waiting import wait_until
 from tools.servers import RabbitMQCluster
 
 REPEATED = "repeated until it shows this"
+AFTER_KILL = f"after the first node was killed, {REPEATED}"
 SAVED = re.compile(r"saved as (\S+)")
 MARKS = {
     "runs": "the Python program runs, and ends well",
@@ -30,7 +31,7 @@ MARKS = {
     REPEATED: "the command is run again and again, until its output is what is shown",
     "on postgresql": "from here on with a fresh PostgreSQL database in the environment",
     "on a cluster": "from here on with a cluster of three nodes in the environment",
-    "after the first node was killed": "the first node of that cluster is killed before",
+    AFTER_KILL: "the first node of that cluster is killed before",
     "in a folder with the example's database": "there is a db.sqlite3 of the example's code with three devices in it",
     "the end of make demo": "compared with what tools/demo.py writes",
 }
@@ -57,17 +58,22 @@ class Reader(Cli):
         self._brokers = {f"127.0.0.1:{port}": f"node-{n}.example:5672" for n, port in enumerate(ports, 1)}
         self.env["RPI_HEALTH_AMQP_URL"] = cluster.urls
 
+    @property
+    def queue(self) -> str:
+        """What is `rasp_data` to the pages."""
+        return self._amqp.queue
+
     def here(self, text: str) -> str:
         """What a page says, with the names that apply here."""
         for broker, name in self._brokers.items():
             text = text.replace(name, broker)
-        return text.replace("rasp_data", self._amqp.queue)
+        return text.replace("rasp_data", self.queue)
 
     def there(self, text: str) -> str:
         """An output, with the names that the pages give."""
         for broker, name in self._brokers.items():
             text = text.replace(broker, name)
-        return text.replace(self._amqp.queue, "rasp_data").replace(str(self.folder), "/home/pi")
+        return text.replace(self.queue, "rasp_data").replace(str(self.folder), "/home/pi")
 
     def run(self, *program: str) -> str:
         """Run a program to its end, which must be a good one. Returns all it has written."""
@@ -98,7 +104,7 @@ class Reader(Cli):
             return
         commands = commands_of(block)
         last = commands.pop() if block.mark == "runs until stopped" else None
-        do = self._repeat_until_shown if block.mark == REPEATED else self._do
+        do = self._repeat_until_shown if block.mark in (REPEATED, AFTER_KILL) else self._do
         for command in commands:
             do(command, block)
         if last is not None:

@@ -35,8 +35,10 @@ from rpi_health.report import Envelope, Report, State
 from rpi_health.settings import SETTINGS
 from tests.amqp import Amqp
 from tests.pages import PAGES, ROOT, Block, anchors, blocks_of, commands_of, is_shown, links, name_of, names, table
-from tests.reader import MARKS, SAVED, Reader, runs
+from tests.reader import AFTER_KILL, MARKS, SAVED, Reader, runs
+from tests.waiting import wait_until
 from tools import docs
+from tools.servers import RabbitMQCluster
 
 LANGUAGES = {"console", "python", "toml", "json", "sh", "text", "ini", "sql", "yaml"}
 DIRECTIVES = {"{toctree}", "{include} ../CHANGELOG.md", "{eval-rst}"}
@@ -80,6 +82,12 @@ def make_the_examples_database(folder: Path) -> None:
     connection.close()
 
 
+def kill_first_node(cluster: RabbitMQCluster, queue: str) -> None:
+    """Kill it, and wait until the others have agreed on who leads the queue: until then, messages are refused."""
+    cluster.nodes[0].kill()
+    wait_until(lambda: cluster.leader(queue) is not cluster.nodes[0], 30, "another leader")
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if any(map(runs, blocks_of(page)))], ids=name_of)
 def test_commands_and_programs_do_what_the_page_shows(
     page: Path, reader: Reader, request: pytest.FixtureRequest
@@ -89,8 +97,8 @@ def test_commands_and_programs_do_what_the_page_shows(
             reader.env["RPI_HEALTH_DATABASE_URL"] = request.getfixturevalue("postgresql_url")
         if block.mark == "on a cluster":
             reader.move_to(request.getfixturevalue("cluster"))
-        if block.mark == "after the first node was killed":
-            request.getfixturevalue("cluster").nodes[0].kill()
+        if block.mark == AFTER_KILL:
+            kill_first_node(request.getfixturevalue("cluster"), reader.queue)
         if block.mark == "in a folder with the example's database":
             make_the_examples_database(reader.folder)
             reader.env["RPI_HEALTH_DATABASE_URL"] = "sqlite:///db.sqlite3"
