@@ -53,6 +53,13 @@ def keep_colons(_app: Any, what: str, _name: str, _object: Any, _options: Any, l
         lines[:0] = ["..", ""]
 
 
+def adapt_links(_app: Any, _page: str, source: list[str]) -> None:
+    """Lead links to the changelog to its page here, and leave of those to folders, which are not here, their text."""
+    text = source[0].replace("](../CHANGELOG.md", "](changelog.md")
+    source[0] = re.sub(r"\[([^]]*)\]\(\.\./\w+/?\)", r"\1", text)
+
+
 def setup(app: Any) -> None:
+    app.connect("source-read", adapt_links)
     app.connect("sphinx-click-process-options", leave_out_shared_options)
     app.connect("autodoc-process-docstring", keep_colons, priority=400)  # before Napoleon, which has 500
