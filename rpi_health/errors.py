@@ -6,19 +6,19 @@ the command line turns each into its message and `exit_status`.
 
 from __future__ import annotations
 
-#: Why a message is dead-lettered: the values of the header ``x-rpi-health-reason``.
-REASONS = (
-    "bad_encoding",
-    "bad_content_encoding",
-    "bad_json",
-    "not_object",
-    "too_large",
-    "too_deep",
-    "missing_device_id",
-    "bad_device_id",
-    "db_rejected",
-    "poison",
-)
+#: Why a message is dead-lettered: the values of the header ``x-rpi-health-reason``, and what they say of the message.
+REASONS = {
+    "bad_encoding": "is not UTF-8, and not JSON even with the flaws replaced; or belies its byte order mark",
+    "bad_content_encoding": "is broken gzip; or announces an unknown `content_encoding` and is not plain JSON either",
+    "bad_json": "is not one JSON document: empty, cut off, with comments, with Python's quotes or `True`",
+    "not_object": "is JSON, but not an object",
+    "too_large": "has more than 256 KiB, or more than 1 MiB once unpacked",
+    "too_deep": "nests more than 32 levels",
+    "missing_device_id": "has no `id`, or one that is null or blank",
+    "bad_device_id": "has an `id` of another type, too long, with invisible characters, or given twice with two values",
+    "db_rejected": "was refused by the database for good, alone among its neighbours",
+    "poison": "ended the consumer again and again while it was in hand, or met a defect in rpi-health",
+}
 
 
 class Rejection(ValueError):

@@ -28,19 +28,6 @@ PAGES = tuple(
 EXAMPLES = ROOT / "examples"
 UPDATE = "python -m tools.docs"
 
-#: What holds of a message that is dead-lettered for the reason.
-REASONS = {
-    "bad_encoding": "is not UTF-8, and not JSON even with the flaws replaced; or belies its byte order mark",
-    "bad_content_encoding": "is broken gzip; or announces an unknown `content_encoding` and is not plain JSON either",
-    "bad_json": "is not one JSON document: empty, cut off, with comments, with Python's quotes or `True`",
-    "not_object": "is JSON, but not an object",
-    "too_large": "has more than 256 KiB, or more than 1 MiB once unpacked",
-    "too_deep": "nests more than 32 levels",
-    "missing_device_id": "has no `id`, or one that is null or blank",
-    "bad_device_id": "has an `id` of another type, too long, with invisible characters, or given twice with two values",
-    "db_rejected": "was refused by the database for good, alone among its neighbours",
-    "poison": "ended the consumer again and again while it was in hand, or met a defect in rpi-health",
-}
 #: What ends a command without an error of our own.
 ENDS = {
     0: "Done. A consumer that was told to stop has stored what it had in hand, or left it with the broker.",
@@ -94,7 +81,7 @@ def example(path: Path) -> str:
 
 def reasons() -> str:
     """Why messages are dead-lettered."""
-    return _table(("Reason", "The message"), ((f"`{reason}`", REASONS[reason]) for reason in errors.REASONS))
+    return _table(("Reason", "The message"), ((f"`{reason}`", meaning) for reason, meaning in errors.REASONS.items()))
 
 
 def statuses() -> str:

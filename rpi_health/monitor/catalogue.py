@@ -46,7 +46,7 @@ STALE = Family(
     "rpi_health_reports_stale_total", COUNTER, "Those of them that were older than what was stored of their device."
 )
 DEAD_LETTERED = Family(
-    "rpi_health_messages_dead_lettered_total", COUNTER, "Messages that are no health checks.", "reason", REASONS
+    "rpi_health_messages_dead_lettered_total", COUNTER, "Messages that are no health checks.", "reason", tuple(REASONS)
 )
 BATCH = Family("rpi_health_batch_size_messages", HISTOGRAM, "Messages that were judged and stored together.")
 WRITE = Family("rpi_health_write_duration_seconds", HISTOGRAM, "How long storing a batch took, with its commit.")
