@@ -70,6 +70,7 @@ class Web(Cli):
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # so that nothing of it outlives the test
+                preexec_fn=_take_ctrl_c,
             )
         self.wait(lambda: self.consumers() == consumers, f"{consumers} consumers of {command}")
         self.wait(self._answers, f"{command} to answer")
@@ -172,3 +173,8 @@ class Web(Cli):
 
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is no JSON")
+
+
+def _take_ctrl_c() -> None:
+    """Python leaves SIGINT alone where it is ignored, as in what a shell runs in the background."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)

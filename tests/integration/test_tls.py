@@ -233,7 +233,7 @@ def test_consumer_outlives_an_expired_certificate_of_the_broker(cli: Cli, secure
         try:
             assert "has expired: have it renewed at the broker" in refused(cli, secured.env())
             proxy.reset()
-            said = consuming.wait_for("retry", 2)["message"]
+            said = consuming.wait_for("retry", 2)["error"]
             assert "shows a certificate that has expired: have it renewed at the broker." in said
         finally:
             server.renew(secured.authority.server())
@@ -247,7 +247,7 @@ def test_certificate_that_is_not_valid_yet_is_waited_for(cli: Cli, secured: Secu
     server.renew(secured.authority.server(from_day=3))
     try:
         consuming = Consuming(cli, {**secured.env(), "RPI_HEALTH_STARTUP_TIMEOUT": "1h"})
-        assert "not valid yet: set this machine's clock" in consuming.wait_for("retry")["message"]
+        assert "not valid yet: set this machine's clock" in consuming.wait_for("retry")["error"]
     finally:
         server.renew(secured.authority.server())
     consuming.wait_for("consuming")

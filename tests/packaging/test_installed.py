@@ -10,11 +10,11 @@ import pytest
 from tests.packaging.distributions import Distributions, run
 from tests.packaging.installation import Installation
 
-# All that a user may import. The migrations are no modules: Alembic loads them.
+# All that a user may import. The migrations are no modules: Alembic loads them. The monitor needs an extra.
 IMPORT_ALL = """
 import importlib, pkgutil, rpi_health
 for module in pkgutil.walk_packages(rpi_health.__path__, "rpi_health."):
-    if module.name != "rpi_health.__main__":
+    if module.name not in ("rpi_health.__main__", "rpi_health.monitor"):
         importlib.import_module(module.name)
 """
 CONSUMER = """
@@ -56,6 +56,15 @@ def test_migrations_run_in_any_folder_and_twice(installed: Installation) -> None
         assert said in done.stderr
     done = installed.command(*database, "status", "--json")
     assert (done.returncode, done.stdout, done.stderr) == (0, "[]\n", "")
+
+
+def test_missing_library_for_metrics_names_the_extra(installed: Installation) -> None:
+    database = ("--database-url", f"sqlite:///{installed.home / 'metrics.db'}")
+    installed.command(*database, "init-db")
+    done = installed.command(*database, "consume", "--metrics-addr", "127.0.0.1:0")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "pip install 'rpi-health[metrics]'" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(("scheme", "extra"), [("postgresql", "postgresql"), ("mysql", "mysql"), ("mariadb", "mysql")])
