@@ -7,6 +7,7 @@ lines to a socket that they name.
 from __future__ import annotations
 
 import contextlib
+import math
 import socket
 import time
 
@@ -25,8 +26,8 @@ class Supervisor:
 
     def __init__(self, address: str | None, watchdog_s: float | None = None) -> None:
         self._address = address
-        self._alive_every_s = watchdog_s / 2 if watchdog_s else None
-        self._alive_at = 0.0
+        self._alive_every_s = watchdog_s / 2 if watchdog_s else math.inf
+        self._alive_from = 0.0 if watchdog_s else math.inf
         self._is_ready = False
         self._status = ""
 
@@ -35,32 +36,34 @@ class Supervisor:
         if self._address is None:
             return
         status = health.reasons[0] if health.reasons else _WELL
+        is_ready = self._is_ready or health.is_ready
+        is_alive = health.is_live and time.monotonic() >= self._alive_from
         lines: list[str] = []
-        if health.is_ready and not self._is_ready:
-            self._is_ready = True
+        if is_ready and not self._is_ready:
             lines.append("READY=1")
         if status != self._status:
-            self._status = status
             lines.append("STATUS=" + " ".join(status.split()))
-        if health.is_live and self._is_due():
+        if is_alive:
             lines.append("WATCHDOG=1")
-        self._send(lines)
+        # What did not arrive is said again the next time.
+        if lines and self._send(lines):
+            self._is_ready, self._status = is_ready, status
+            if is_alive:
+                self._alive_from = time.monotonic() + self._alive_every_s
 
     def stopping(self) -> None:
         """Tell that the process is about to end."""
         self._send(["STOPPING=1", "STATUS=Storing what is in hand."])
 
-    def _is_due(self) -> bool:
-        now = time.monotonic()
-        if self._alive_every_s is None or now - self._alive_at < self._alive_every_s:
+    def _send(self, lines: list[str]) -> bool:
+        """Whether it arrived."""
+        if self._address is None:
             return False
-        self._alive_at = now
-        return True
-
-    def _send(self, lines: list[str]) -> None:
-        if self._address is None or not lines:
-            return
         address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
-        # A service manager that is gone cannot be told; one that misses us acts by itself.
+        # A service manager that is gone cannot be told, nor one that is too busy to listen: to wait for it would be to
+        # hang, deaf to signals. One that misses us acts by itself.
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as wire:
+            wire.setblocking(False)
             wire.sendto("\n".join(lines).encode(), address)
+            return True
+        return False

@@ -92,10 +92,18 @@ class ServiceManager:
     """Listens as systemd does, and remembers what it was told."""
 
     def __init__(self, address: str) -> None:
+        self._address = "\0" + address[1:] if address.startswith("@") else address
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.bind("\0" + address[1:] if address.startswith("@") else address)
+        self._socket.bind(self._address)
         self._socket.setblocking(False)
         self._heard: list[str] = []
+
+    def have_no_room(self) -> None:
+        """Have nothing more reach it until it listens again: `heard` makes room."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as wire, contextlib.suppress(BlockingIOError):
+            wire.setblocking(False)
+            while True:
+                wire.sendto(b"", self._address)
 
     def heard(self) -> list[str]:
         """All lines so far."""
@@ -148,6 +156,20 @@ def test_service_manager_is_told_when_it_is_ready_how_it_is_and_that_it_stops(
 
 def last_status(manager: ServiceManager) -> str:
     return [line for line in manager.heard() if line.startswith("STATUS=")][-1]
+
+
+def test_service_manager_that_does_not_listen_holds_up_nothing_and_is_told_later(
+    sqlite_trial: Trial, manager: ServiceManager, address: str
+) -> None:
+    manager.have_no_room()
+    consumer = start(sqlite_trial, address, 0.2)
+    consumer.wait_for("consuming")
+    sqlite_trial.publish(1)
+    sqlite_trial.wait_stored()
+    manager.wait_for("READY=1")
+    assert last_status(manager) == "STATUS=Taking and storing messages."
+    manager.have_no_room()
+    consumer.stop()
 
 
 def test_process_that_is_frozen_gives_no_word(sqlite_trial: Trial, manager: ServiceManager, address: str) -> None:
