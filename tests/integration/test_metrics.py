@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import socket
+import struct
 import subprocess
 import time
 from datetime import datetime, timedelta, timezone
@@ -139,10 +140,34 @@ def test_nothing_listens_unless_it_is_asked_for(amqp: Amqp, cli: Cli, sqlite_url
 
 
 def test_client_that_says_nothing_keeps_nobody_waiting(served: Served) -> None:
-    host, port = served.address.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port))), socket.create_connection((host, int(port))) as half:
+    with connected(served), connected(served) as half:
         half.sendall(b"GET /metr")
         assert served.get("/livez")[0] == 200
+
+
+def test_client_that_breaks_off_or_says_nothing_leaves_nothing_in_the_log(
+    amqp: Amqp, cli: Cli, sqlite_url: str
+) -> None:
+    migrations.upgrade(sqlite_url)
+    consumer = Consuming(cli, {**amqp.env, "RPI_HEALTH_DATABASE_URL": sqlite_url, **SERVE})
+    served = Served(consumer)
+    with connected(served) as silent, connected(served) as broken:
+        silent.sendall(b"GET /metr")
+        broken.sendall(b"GET /metr")
+        broken.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # close by RST
+        broken.close()
+        assert silent.recv(1) == b""  # given up
+    consumer.stop()
+    assert [line for line in consumer.output.splitlines() if not line.startswith("{")] == []
+
+
+def where(served: Served) -> tuple[str, int]:
+    host, port = served.address.removeprefix("http://").split(":")
+    return host, int(port)
+
+
+def connected(served: Served) -> socket.socket:
+    return socket.create_connection(where(served), timeout=30)
 
 
 def test_reports_that_come_late_are_counted(migrated_url: str) -> None:
