@@ -17,6 +17,8 @@ from prometheus_client.registry import Collector, CollectorRegistry
 from rpi_health import errors, events
 from rpi_health.health import Health
 
+#: So many are answered at a time. Others are turned away.
+_MOST_CLIENTS = 64
 _Respond = Callable[[str, list[tuple[str, str]]], Any]
 _PATHS = """\
 /metrics  for Prometheus
@@ -103,9 +105,11 @@ def _shown(host: str, port: int) -> str:
 
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
+    request_queue_size = 128
 
     def __init__(self, host: str, port: int) -> None:
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._room = threading.BoundedSemaphore(_MOST_CLIENTS)
         super().__init__((host, port), _Handler)
 
     def server_bind(self) -> None:
@@ -113,6 +117,16 @@ class _Server(ThreadingMixIn, WSGIServer):
         TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
         self.setup_environ()
+
+    def verify_request(self, *_: object) -> bool:
+        """Whether there is room for one more: each has a thread and a descriptor, which the consumer needs as well."""
+        return self._room.acquire(blocking=False)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._room.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Pass over a client that broke off or kept us waiting: it is no event, and a traceback is no line of a log."""

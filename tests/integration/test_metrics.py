@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import socket
 import struct
@@ -159,6 +160,24 @@ def test_client_that_breaks_off_or_says_nothing_leaves_nothing_in_the_log(
         assert silent.recv(1) == b""  # given up
     consumer.stop()
     assert [line for line in consumer.output.splitlines() if not line.startswith("{")] == []
+
+
+def test_clients_without_end_take_neither_all_threads_nor_all_descriptors(
+    amqp: Amqp, cli: Cli, sqlite_url: str
+) -> None:
+    migrations.upgrade(sqlite_url)
+    consumer = Consuming(cli, {**amqp.env, "RPI_HEALTH_DATABASE_URL": sqlite_url, **SERVE})
+    served = Served(consumer)
+    before = consumer.resources()
+    with contextlib.ExitStack() as clients:
+        for _ in range(300):
+            client = clients.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(where(served))
+        with pytest.raises(TimeoutError):
+            wait_until(lambda: consumer.resources().threads > before.threads + 64, 5, "too many threads")
+        assert consumer.resources().file_descriptors <= before.file_descriptors + 64
+    wait_until(lambda: served.get("/livez")[0] == 200, 30, "room for others")
 
 
 def where(served: Served) -> tuple[str, int]:
