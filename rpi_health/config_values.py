@@ -113,7 +113,7 @@ def _address(text: str) -> str:
 
 
 def _path(path: str) -> str:
-    if not path.strip() or "://" in path or _PEM in path:
+    if not path.strip() or "\0" in path or "://" in path or _PEM in path:
         raise ValueError
     return os.path.expanduser(path)
 

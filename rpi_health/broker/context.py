@@ -19,9 +19,13 @@ def make_context(tls: Tls) -> ssl.SSLContext:
     Raises:
         ConfigurationError: a file cannot be read or used.
     """
-    context = _trusting(tls.ca_file)
-    if tls.cert_file is not None:
-        _show(context, tls.cert_file, tls.key_file)
+    try:
+        context = _trusting(tls.ca_file)
+        if tls.cert_file is not None:
+            _show(context, tls.cert_file, tls.key_file)
+    except OSError as error:
+        # It was there a moment ago, and OpenSSL does not say which.
+        raise ConfigurationError(f"A file with certificates went away while it was read: {error.strerror}") from None
     if tls.insecure:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import ssl
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +101,33 @@ def test_file_that_goes_wrong_later_may_come_right_again(files: Path) -> None:
     (files / "client-key.pem").write_bytes((files / "other-key.pem").read_bytes())
     with pytest.raises(BrokerUnavailable, match="a key that is not the one of the certificate"):
         broker.connect()
+
+
+def test_file_that_goes_away_while_it_is_read_is_no_other_error(files: Path) -> None:
+    cert, key = files / "client.pem", files / "client-key.pem"
+    given = cert.read_bytes(), key.read_bytes()
+    over = threading.Event()
+
+    def renew() -> None:  # as a tool does that deletes the old file first
+        while not over.is_set():
+            for path, content in zip((cert, key), given):
+                path.unlink()
+                path.write_bytes(content)
+
+    thread = threading.Thread(target=renew)
+    thread.start()
+    try:
+        for _ in range(3000):
+            with contextlib.suppress(ConfigurationError):
+                make_context(Tls(str(files / "ca.pem"), str(cert), str(key)))
+    finally:
+        over.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("setting", ["amqp_ca_file", "amqp_cert_file"])
+def test_path_that_no_file_can_have_is_an_error_with_its_cure(setting: str) -> None:
+    assert "give the path of a PEM file" in problems(amqp_url="amqps://a", **{setting: "/file\0.pem"})
 
 
 def problems(**given: Any) -> str:
