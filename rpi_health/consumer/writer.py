@@ -132,12 +132,18 @@ class Writer:
     def _store_all(self, reports: list[Report]) -> Sequence[Refused]:
         """Store reports however long that takes, and note what it was like."""
         tally = self._tally
-        stale = None if tally.stale is None else self._persevere(lambda: self._store.count_stale(reports))
+        stale = None if tally.stale is None else self._persevere(lambda: self._count_stale(reports))
         refused = self._persevere(lambda: self._timed_write(reports))
         tally.last_commit_at = datetime.now(timezone.utc)
         if stale is not None:
             tally.stale = (tally.stale or 0) + stale
         return refused
+
+    def _count_stale(self, reports: list[Report]) -> int:
+        try:
+            return self._store.count_stale(reports)
+        except errors.DataRefused:
+            return 0  # what is stored of a device cannot be read: no reason not to write
 
     def _timed_write(self, reports: list[Report]) -> Sequence[Refused]:
         began_at = time.monotonic()

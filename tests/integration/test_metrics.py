@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import socket
+import sqlite3
 import struct
 import subprocess
 import time
@@ -198,6 +199,16 @@ def test_reports_that_come_late_are_counted(migrated_url: str) -> None:
     assert store.count_stale([dated("pi-1", 11), dated("pi-1", 10), dated("pi-2", 9), dated("pi-3", 1)]) == 2
     assert reports.count_rows(migrated_url, DeviceStatus) == 2
     store.close()
+
+
+def test_row_that_cannot_be_read_is_written_to_all_the_same(amqp: Amqp, cli: Cli, sqlite_url: str) -> None:
+    served = serve(amqp, cli, sqlite_url)
+    amqp.publish([report("pi-1")])
+    wait_until(lambda: served.value("rpi_health_reports_stored_total") == 1, 30, "it to be stored")
+    with contextlib.closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))) as by_hand, by_hand:
+        by_hand.execute("UPDATE device_status SET reported_at = '0000-00-00 00:00:00'")
+    amqp.publish([report("pi-1", cpu_temp=40)])
+    wait_until(lambda: served.value("rpi_health_reports_stored_total") == 2, 30, "it to be stored")
 
 
 def dated(raspberry_id: str, minute: float) -> Report:
