@@ -125,6 +125,9 @@ class Consumer:
             yield f"The database has not answered for {self._busy_for_s():.0f} s."
         elif session is None or not session.is_open:
             yield f"Nothing is consumed: {self._vitals.trouble or 'it is only starting.'}"
+        elif self._dead_letters.trouble is not None and self.tally.dead_letters_held >= self._limits.prefetch:
+            held = self.tally.dead_letters_held
+            yield f"Nothing is taken: {held} dead letters cannot be published: {self._dead_letters.trouble}"
 
     def run(self) -> None:
         """Consume until `stop`, or until `until_empty` or `max_messages` is reached; then drain.

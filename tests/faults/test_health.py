@@ -73,6 +73,21 @@ def test_consumer_without_a_database_is_live_and_not_ready(
     trial.finish(consumer)
 
 
+def test_consumer_whose_prefetch_is_full_of_dead_letters_is_live_and_not_ready(sqlite_trial: Trial) -> None:
+    trial, dead = sqlite_trial, sqlite_trial.amqp.dead_letter_queue
+    trial.amqp.declare(dead, {"x-max-length": 0, "x-overflow": "reject-publish"})
+    consumer = trial.start(**SERVED, prefetch="5")
+    served = Served(consumer)
+    wait_ready(served)
+    trial.publish(bad=9)
+    wait_not_ready(served, "Nothing is taken: 5 dead letters cannot be published: The broker did not take")
+    assert served.health("/livez") == (200, [])
+    with trial.amqp.channel() as channel:
+        channel.queue_delete(dead)  # so that one without a limit is declared
+    wait_ready(served)
+    trial.finish(consumer)
+
+
 def test_database_that_hangs_keeps_nobody_waiting(postgresql_trial: Trial, postgresql: DatabaseServer) -> None:
     consumer = postgresql_trial.start(**SERVED)
     served = Served(consumer)
