@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -144,7 +145,7 @@ class Consumer:
         for worker in self._threads:
             worker.start()
         try:
-            self._persevere(self._check_database)
+            self._persevere(self._examine_database)
             if self._janitor is not None:
                 self._janitor.start()
             while not self._stop.is_set():
@@ -180,6 +181,12 @@ class Consumer:
         self._vitals.turn(delay_s)
         self._log.say(events.RETRY, error=error, delay_s=round(delay_s, 2))
         self._stop.wait(delay_s)
+
+    def _examine_database(self) -> None:
+        # However long it hangs, or is locked: a new start would have to wait as well.
+        self._vitals.turn(math.inf)
+        self._check_database()
+        self._vitals.turn()
 
     def _open_connection(self) -> None:
         self._connection = self._connect()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from rpi_health import errors
 
-# Longer than any attempt to reach a broker or a database may take.
+# Longer than any attempt to reach a broker may take.
 _TURN_WITHIN_S = 120.0
 
 

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import pytest
 
 from rpi_health import errors
-from rpi_health.consumer import Consumer, Limits, loop, summary
+from rpi_health.consumer import Consumer, Limits, loop, summary, vitals
 from rpi_health.consumer.backoff import Backoff
 from rpi_health.delivery import Delivery
 from tests.unit.settling import RememberingSession, delivery
@@ -191,6 +191,25 @@ def test_broker_that_was_never_there_is_an_error_in_time(error: errors.BrokerErr
 @pytest.mark.usefixtures("backoff_calls")
 def test_broker_that_was_never_there_is_waited_for_with_patience() -> None:
     assert run(LOST, errors.BrokerRefused("never"), Connection(Session()), startup_timeout_s=None) == 3
+
+
+def test_database_that_hangs_at_the_start_is_no_reason_to_start_anew_and_a_broker_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(vitals, "_TURN_WITHIN_S", -1)  # as if it had hung for so long already
+    live: list[bool] = []
+
+    def check_database() -> None:
+        live.append(consumer.health.is_live)
+
+    def connect() -> Any:
+        live.append(consumer.health.is_live)
+        consumer.stop()
+        return Connection(Session())
+
+    consumer = Consumer(connect, Store(), check_database, lambda _letters: (frozenset(), None), Limits("queue"))
+    consumer.run()
+    assert live == [True, False]
 
 
 def test_consumer_that_cannot_store_is_not_healthy() -> None:
