@@ -7,6 +7,7 @@ the business of `logs`, or of the program that embeds rpi-health.
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import dataclass
 
 from rpi_health.rate_limit import RateLimiter
@@ -23,7 +24,8 @@ class Event:
         level: of `logging`.
         sentence: constant; what varies is in the fields.
         meaning: when it is logged, and what it asks for.
-        per: the field by whose values the rate is limited, each for itself; empty: all lines of it together.
+        per: the field by whose values the rate is limited, each for itself, but for numbers in them; empty: all lines
+            of it together.
         is_limited: whether its rate is limited at all.
         has_traceback: whether the traceback of the exception at hand goes with it.
     """
@@ -166,6 +168,8 @@ FAILPOINT = Event("failpoint", _WARNING, "Failpoint.", "A fault that a test aske
 #: All of them, in the order in which the documentation has them.
 EVENTS = tuple(each for each in list(globals().values()) if isinstance(each, Event))
 
+_NUMBER = re.compile(r"\d+")
+
 
 class Log:
     """Logs events, and keeps a flood of equal ones from flooding the log: see `RateLimiter`.
@@ -192,8 +196,13 @@ class Log:
             return
         plain = {name: str(value) if isinstance(value, Exception) else value for name, value in fields.items()}
         is_limited = event.is_limited and not self._logger.isEnabledFor(logging.DEBUG)
-        suppressed = self._limiter.allow(f"{event.name} {plain.get(event.per, '')}") if is_limited else 0
+        suppressed = self._limiter.allow(f"{event.name} {_kind(plain.get(event.per, ''))}") if is_limited else 0
         if suppressed is None:
             return
         extra = {"event": event.name, **plain, **({"suppressed": suppressed} if suppressed else {})}
         self._logger.log(event.level, event.sentence, extra=extra, exc_info=event.has_traceback, stacklevel=2)
+
+
+def _kind(value: object) -> str:
+    # One error may name another process, transaction or time with each retry.
+    return _NUMBER.sub("0", str(value))

@@ -78,6 +78,14 @@ def test_flood_is_limited_for_each_reason(caplog: pytest.LogCaptureFixture) -> N
     assert [record.reason for record in caplog.records] == ["bad_json"] * 5 + ["too_deep"]  # type: ignore[attr-defined]
 
 
+def test_flood_of_one_error_that_is_never_the_same_is_limited(caplog: pytest.LogCaptureFixture) -> None:
+    log = Log(NAME)
+    for number in range(1000):
+        log.say(events.DATABASE_HELD, error=f"deadlock: process {number} waits for transaction {7 * number}")
+    log.say(events.DATABASE_HELD, error="another")
+    assert len(caplog.records) == 5 + 1
+
+
 def test_later_line_says_how_many_were_suppressed(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
