@@ -97,7 +97,7 @@ def read(
 def _service_manager(environ: Mapping[str, str]) -> tuple[Optional[str], Optional[float]]:
     """Where it listens, and its patience, as sd_notify(3) and sd_watchdog_enabled(3) have it."""
     microseconds, is_ours = environ.get("WATCHDOG_USEC", ""), environ.get("WATCHDOG_PID") in (None, str(os.getpid()))
-    watchdog_s = int(microseconds) / 1e6 if microseconds.isdecimal() and is_ours else None
+    watchdog_s = float(microseconds) / 1e6 if microseconds.isdecimal() and is_ours else None
     return environ.get("NOTIFY_SOCKET") or None, watchdog_s
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -650,3 +651,12 @@ def test_blanks_and_stray_commas_between_urls_are_ignored() -> None:
 
 def test_module_reads_nothing_when_imported() -> None:
     assert not any(isinstance(value, Config) for value in vars(config_module).values())
+
+
+@pytest.mark.parametrize(
+    ("microseconds", "seconds"),
+    [("3000000", 3.0), ("0", 0.0), ("-1", None), ("1e6", None), ("", None), ("9" * 5000, math.inf)],
+    ids=lambda value: str(value)[:10],
+)
+def test_patience_of_a_service_manager_may_be_anything(microseconds: str, seconds: float | None) -> None:
+    assert read(environ={"WATCHDOG_USEC": microseconds}).watchdog_s == seconds
