@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from rpi_health.health import Health
+from rpi_health.supervisor import Supervisor
 from tests.consuming import Consuming
 from tests.faults.conftest import DatabaseServer, MakeTrial
 from tests.scrape import SERVE, Served
@@ -185,6 +187,16 @@ def test_service_manager_that_does_not_listen_holds_up_nothing_and_is_told_later
     assert last_status(manager) == "STATUS=Taking and storing messages."
     manager.have_no_room()
     consumer.stop()
+
+
+def test_service_manager_hears_no_word_of_life_from_who_can_make_no_progress(
+    manager: ServiceManager, address: str
+) -> None:
+    supervisor = Supervisor(address, watchdog_s=0.001)
+    supervisor.tell(Health(not_live=("The thread hangs.",)))
+    assert manager.heard() == ["STATUS=The thread hangs."]
+    supervisor.tell(Health(not_ready=("The broker is away.",)))
+    assert "WATCHDOG=1" in manager.heard()
 
 
 def test_process_that_is_frozen_gives_no_word(sqlite_trial: Trial, manager: ServiceManager, address: str) -> None:

@@ -49,6 +49,10 @@ def test_nothing_but_mutants_is_in_their_folder() -> None:
     assert {path.name for path in FOLDER.iterdir()} == {f"{mutant.name}.patch" for mutant in MUTANTS}
 
 
+def test_the_documentation_counts_them_right() -> None:
+    assert f"breaks the code in {len(MUTANTS)} ways" in (ROOT / "docs" / "delivery-guarantee.md").read_text("utf-8")
+
+
 def test_no_two_mutants_are_the_same() -> None:
     assert len({str(mutant.changes) for mutant in MUTANTS}) == len(MUTANTS)
 
