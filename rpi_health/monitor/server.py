@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import socket
 import sys
@@ -137,5 +138,26 @@ class _Server(ThreadingMixIn, WSGIServer):
 class _Handler(WSGIRequestHandler):
     timeout = 10  # seconds that a client may keep us waiting
 
+    def setup(self) -> None:
+        super().setup()
+        self.wfile = _Wire(self.connection)
+
     def log_message(self, *_: object) -> None:
         """Who looks every few seconds is no event."""
+
+
+class _Wire(io.BufferedIOBase):
+    """Writes to a client. One that does not read is one that broke off: of any other error, wsgiref has a traceback."""
+
+    def __init__(self, wire: socket.socket) -> None:
+        self._wire = wire
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        try:
+            self._wire.sendall(data)
+        except OSError as error:
+            raise ConnectionAbortedError(str(error)) from error
+        return len(data)

@@ -8,15 +8,18 @@ import socket
 import sqlite3
 import struct
 import subprocess
+import threading
 import time
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 
 from rpi_health import migrations
 from rpi_health.database import create_engine
 from rpi_health.models import DeviceStatus
-from rpi_health.monitor import catalogue
+from rpi_health.monitor import catalogue, server
 from rpi_health.report import Report
 from rpi_health.store import Store
 from tests import reports
@@ -163,21 +166,49 @@ def test_client_that_breaks_off_or_says_nothing_leaves_nothing_in_the_log(
     assert [line for line in consumer.output.splitlines() if not line.startswith("{")] == []
 
 
+def test_client_that_reads_nothing_leaves_nothing_in_the_log(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server._Handler, "timeout", 0.2)
+    began, over = threading.Event(), threading.Event()
+
+    def large(_environ: object, respond: Callable[..., object]) -> Iterator[bytes]:
+        respond("200 OK", [])
+        began.set()
+        try:
+            yield bytes(20_000_000)  # more than all buffers between the two take
+        finally:
+            over.set()
+
+    large_site: Any = large
+    with contextlib.closing(server.Server(("127.0.0.1", 0), large_site)) as serving:
+        host, port = serving.address.removeprefix("http://").split(":")
+        before = threading.active_count()
+        with socket.create_connection((host, int(port)), timeout=30) as client:
+            client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            assert began.wait(30)
+            assert over.wait(30)
+            wait_until(lambda: threading.active_count() <= before, 30, "it to be given up")
+    assert "Traceback" not in capfd.readouterr().err
+
+
 def test_clients_without_end_take_neither_all_threads_nor_all_descriptors(
     amqp: Amqp, cli: Cli, sqlite_url: str
 ) -> None:
     migrations.upgrade(sqlite_url)
     consumer = Consuming(cli, {**amqp.env, "RPI_HEALTH_DATABASE_URL": sqlite_url, **SERVE})
     served = Served(consumer)
+    consumer.wait_for("consuming")
     before = consumer.resources()
+    most = 64 + 8  # and some that the consumer may come to need itself
     with contextlib.ExitStack() as clients:
         for _ in range(300):
             client = clients.enter_context(socket.socket())
             client.setblocking(False)
             client.connect_ex(where(served))
         with pytest.raises(TimeoutError):
-            wait_until(lambda: consumer.resources().threads > before.threads + 64, 5, "too many threads")
-        assert consumer.resources().file_descriptors <= before.file_descriptors + 64
+            wait_until(lambda: consumer.resources().threads > before.threads + most, 5, "too many threads")
+        assert consumer.resources().file_descriptors <= before.file_descriptors + most
     wait_until(lambda: served.get("/livez")[0] == 200, 30, "room for others")
 
 
