@@ -122,7 +122,7 @@ class Consumer:
             yield "It is stopping."
         elif trouble is not None:
             yield f"Nothing can be stored: {trouble}"
-        elif self._busy_for_s() >= _SLOW_S:
+        elif self._busy_for_s() >= min(_SLOW_S, self._limits.park_after_s):
             yield f"The database has not answered for {self._busy_for_s():.0f} s."
         elif session is None or not session.is_open:
             yield f"Nothing is consumed: {self._vitals.trouble or 'it is only starting.'}"

@@ -91,7 +91,7 @@ def test_consumer_whose_prefetch_is_full_of_dead_letters_is_live_and_not_ready(s
 
 
 def test_database_that_hangs_keeps_nobody_waiting(postgresql_trial: Trial, postgresql: DatabaseServer) -> None:
-    consumer = postgresql_trial.start(**SERVED)
+    consumer = postgresql_trial.start(**SERVED, park_after="5s")
     served = Served(consumer)
     wait_ready(served)
     postgresql.freeze()
@@ -100,6 +100,9 @@ def test_database_that_hangs_keeps_nobody_waiting(postgresql_trial: Trial, postg
         wait_until(lambda: postgresql_trial.amqp.counts() == (0, 1), 15, "it to be delivered")
         for _ in range(3):
             assert served.value("rpi_health_live") == 1  # each within the time that Prometheus waits
+        consumer.wait_for("parked")
+        wait_until(lambda: served.health("/readyz")[0] == 503, 30, "it to be not ready")
+        assert "The database has not answered for" in served.health("/readyz")[1][0]
     finally:
         postgresql.thaw()
     postgresql_trial.finish(consumer)
