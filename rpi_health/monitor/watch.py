@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from typing import Generic, TypeVar
 from rpi_health import errors, events
 
 _T = TypeVar("_T")
-#: So long an answer is as good as a new one.
+#: So long an answer is as good as a new one, also that there is none.
 FRESH_S = 15.0
 #: After so long, an old answer is none.
 STALE_S = 120.0
@@ -30,12 +31,15 @@ class Watch(Generic[_T]):
         self._log = events.Log(__name__)
         self._lock = threading.Lock()
         self._looking: threading.Thread | None = None
+        self._looked_at = -math.inf
         self._found: tuple[float, _T] | None = None
 
     def last(self) -> _T | None:
         """What was found last, if that is not too long ago. Any thread may ask."""
         with self._lock:
-            if self._age_s() >= FRESH_S and (self._looking is None or not self._looking.is_alive()):
+            is_looking = self._looking is not None and self._looking.is_alive()
+            if not is_looking and time.monotonic() - self._looked_at >= FRESH_S:
+                self._looked_at = time.monotonic()
                 self._looking = threading.Thread(target=self._go_and_look, name="rpi-health-metrics", daemon=True)
                 self._looking.start()
             looking = self._looking

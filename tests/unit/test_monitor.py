@@ -180,6 +180,20 @@ def test_database_is_asked_only_when_an_answer_is_old(clock: Clock) -> None:
     assert len(asked) == 2
 
 
+def test_database_that_cannot_be_used_is_not_asked_more_often(clock: Clock) -> None:
+    asked: list[float] = []
+
+    def look() -> None:
+        asked.append(clock.now)
+        raise errors.DatabaseUnavailable("away")
+
+    watching = Watch(look)
+    assert [watching.last() for _ in range(5)] == [None] * 5
+    clock.now += watch.FRESH_S
+    assert watching.last() is None
+    assert asked == [1000, 1000 + watch.FRESH_S]
+
+
 def test_old_answer_is_given_for_a_while_and_then_none(clock: Clock) -> None:
     answers: list[Any] = [1]
 
