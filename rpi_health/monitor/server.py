@@ -18,8 +18,8 @@ from prometheus_client.registry import Collector, CollectorRegistry
 from rpi_health import errors, events
 from rpi_health.health import Health
 
-#: So many are answered at a time. Others are turned away.
-_MOST_CLIENTS = 64
+#: So many are answered at a time; others are turned away. The units for systemd allow 64 threads for all.
+_MOST_CLIENTS = 32
 _Respond = Callable[[str, list[tuple[str, str]]], Any]
 _PATHS = """\
 /metrics  for Prometheus
@@ -122,6 +122,13 @@ class _Server(ThreadingMixIn, WSGIServer):
     def verify_request(self, *_: object) -> bool:
         """Whether there is room for one more: each has a thread and a descriptor, which the consumer needs as well."""
         return self._room.acquire(blocking=False)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError:  # no thread can be started
+            self._room.release()
+            raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:

@@ -200,7 +200,7 @@ def test_clients_without_end_take_neither_all_threads_nor_all_descriptors(
     served = Served(consumer)
     consumer.wait_for("consuming")
     before = consumer.resources()
-    most = 64 + 8  # and some that the consumer may come to need itself
+    most = 32 + 8  # and some that the consumer may come to need itself
     with contextlib.ExitStack() as clients:
         for _ in range(300):
             client = clients.enter_context(socket.socket())
