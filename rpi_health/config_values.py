@@ -193,10 +193,11 @@ class Config(BaseModel):
     @field_validator("amqp_ca_file", "amqp_cert_file", "tls_insecure")
     @classmethod
     def _of_use(cls, value: object, info: ValidationInfo) -> object:
-        # Whoever sets it believes that the connection is encrypted.
+        # Whoever gives a certificate believes that every connection is encrypted.
         broker_urls = info.data.get("amqp_urls")
-        if value and broker_urls and not any(map(urls.is_encrypted, broker_urls)):
-            raise ValueError("it is of use with amqps:// only: give such a URL in amqp_url, or leave it out")
+        enough = any if info.field_name == "tls_insecure" else all
+        if value and broker_urls and not enough(map(urls.is_encrypted, broker_urls)):
+            raise ValueError("it is of use with amqps:// only: give nothing else in amqp_url, or leave it out")
         return value
 
     @field_validator("dead_letter_queue", mode="before")

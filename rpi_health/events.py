@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rpi_health.rate_limit import RateLimiter
@@ -24,8 +25,8 @@ class Event:
         level: of `logging`.
         sentence: constant; what varies is in the fields.
         meaning: when it is logged, and what it asks for.
-        per: the field by whose values the rate is limited, each for itself, but for numbers in them; empty: all lines
-            of it together.
+        per: the field by whose values the rate is limited, each for itself; of errors, numbers in them do not count.
+            Empty: all lines of it together.
         is_limited: whether its rate is limited at all.
         has_traceback: whether the traceback of the exception at hand goes with it.
     """
@@ -196,13 +197,14 @@ class Log:
             return
         plain = {name: str(value) if isinstance(value, Exception) else value for name, value in fields.items()}
         is_limited = event.is_limited and not self._logger.isEnabledFor(logging.DEBUG)
-        suppressed = self._limiter.allow(f"{event.name} {_kind(plain.get(event.per, ''))}") if is_limited else 0
+        suppressed = self._limiter.allow(f"{event.name} {_kind(event, plain)}") if is_limited else 0
         if suppressed is None:
             return
         extra = {"event": event.name, **plain, **({"suppressed": suppressed} if suppressed else {})}
         self._logger.log(event.level, event.sentence, extra=extra, exc_info=event.has_traceback, stacklevel=2)
 
 
-def _kind(value: object) -> str:
+def _kind(event: Event, fields: Mapping[str, object]) -> str:
+    value = str(fields.get(event.per, ""))
     # One error may name another process, transaction or time with each retry.
-    return _NUMBER.sub("0", str(value))
+    return _NUMBER.sub("0", value) if event.per == "error" else value

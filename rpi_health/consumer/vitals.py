@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from rpi_health import errors
 
-# Longer than any attempt to reach a broker may take.
-_TURN_WITHIN_S = 120.0
+# Longer than any attempt to reach a broker may take, by several addresses and with names that resolve slowly.
+_TURN_WITHIN_S = 300.0
 
 
 class Vitals:

@@ -66,7 +66,9 @@ BACKLOG = Family(
 LAST_COMMIT = Family(
     "rpi_health_last_commit_timestamp_seconds", GAUGE, "When a batch was committed last; 0 before the first."
 )
-HELD = Family("rpi_health_held_seconds_total", COUNTER, "Time in which messages were held for want of a database.")
+HELD = Family(
+    "rpi_health_held_seconds_total", COUNTER, "Time in which messages were held because the database gave errors."
+)
 PARKED = Family("rpi_health_parked_seconds_total", COUNTER, "Time in which messages waited at the broker for that.")
 DEAD_HELD = Family(
     "rpi_health_dead_letters_held_messages", GAUGE, "Messages that wait to be published as dead letters."

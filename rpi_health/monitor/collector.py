@@ -104,8 +104,17 @@ class FleetCollector(Collector):
         yield _plain(catalogue.LAST_REPORT, None if overview is None else _seconds(overview.last_report))
         yield _plain(catalogue.LEFT_OUT, None if overview is None else sum(counts.values()) - len(devices))
         for family, value_of in _OF_A_DEVICE:
-            values = [(device.raspberry_id, value_of(device)) for device in devices]
+            values = [(device.raspberry_id, _number(value_of, device)) for device in devices]
             yield _family(family, [(device, value) for device, value in values if value is not None])
+
+
+def _number(value_of: Callable[[Device], float | None], device: Device) -> float | None:
+    """The value, if there is one. SQLite takes anything in any column from whoever writes it there."""
+    try:
+        value = value_of(device)
+        return None if value is None else float(value)
+    except (AttributeError, TypeError, ValueError):
+        return None
 
 
 def _percent(value: float | None) -> float | None:

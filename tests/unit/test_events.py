@@ -86,6 +86,13 @@ def test_flood_of_one_error_that_is_never_the_same_is_limited(caplog: pytest.Log
     assert len(caplog.records) == 5 + 1
 
 
+def test_names_that_differ_in_a_number_are_different(caplog: pytest.LogCaptureFixture) -> None:
+    log = Log(NAME)
+    for number in range(9):
+        log.say(events.TLS_INSECURE, host=f"node-{number}.example")
+    assert len(caplog.records) == 9
+
+
 def test_later_line_says_how_many_were_suppressed(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -133,6 +133,14 @@ def test_device_has_series_in_base_units_and_none_for_what_it_does_not_tell() ->
     assert found["rpi_health_left_out_devices"][()] == 0
 
 
+def test_value_that_is_no_number_costs_no_other() -> None:
+    odd = device("odd", cpu_temp_celsius="hot", cpu_percent="12", last_update="yesterday", net_bytes_sent=5)
+    found = values(FleetCollector(lambda: fleet(odd, device("pi-1", cpu_percent=50.0))).collect())
+    assert found["rpi_health_device_cpu_usage_ratio"] == {("pi-1",): 0.5}
+    assert found["rpi_health_device_network_sent_bytes_total"] == {("odd",): 5}
+    assert "rpi_health_device_cpu_temperature_celsius" not in found
+
+
 def get(site: Site, path: str) -> tuple[str, str]:
     statuses: list[str] = []
     environ = {"PATH_INFO": path, "REQUEST_METHOD": "GET", "QUERY_STRING": ""}

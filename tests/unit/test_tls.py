@@ -130,6 +130,12 @@ def test_path_that_no_file_can_have_is_an_error_with_its_cure(setting: str) -> N
     assert "give the path of a PEM file" in problems(amqp_url="amqps://a", **{setting: "/file\0.pem"})
 
 
+@pytest.mark.parametrize("setting", ["amqp_ca_file", "amqp_cert_file"])
+def test_certificate_beside_one_address_without_tls_is_an_error(setting: str) -> None:
+    said = problems(amqp_url="amqps://a, amqp://b", **{setting: "/file.pem"})
+    assert "it is of use with amqps:// only: give nothing else in amqp_url" in said
+
+
 def problems(**given: Any) -> str:
     with pytest.raises(ConfigurationError) as caught:
         read(given, environ={})
@@ -141,8 +147,9 @@ def test_setting_of_tls_without_tls_is_an_error(setting: str) -> None:
     value = "true" if setting == "tls_insecure" else "/file.pem"
     assert "it is of use with amqps:// only" in problems(**{setting: value})
     assert "it is of use with amqps:// only" in problems(**{setting: value}, amqp_url="amqp://a,amqp://b")
-    read({setting: value, "amqp_url": "amqp://a, amqps://b"}, environ={})
+    read({setting: value, "amqp_url": "amqps://a, amqps://b"}, environ={})
     if setting == "tls_insecure":
+        read({setting: value, "amqp_url": "amqp://a, amqps://b"}, environ={})
         assert not read({setting: "false"}, environ={}).tls_insecure
 
 
