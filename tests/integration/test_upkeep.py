@@ -242,6 +242,7 @@ def test_consume_deletes_what_is_older_than_the_retention(amqp: Amqp, cli: Cli, 
     assert left(old_and_new) in (10, 11)  # up to the full hour
     assert scalars(old_and_new, "SELECT sum(reports) FROM device_history_hourly") == [40 - left(old_and_new)]
     for each in running:
+        each.wait_for("consuming")  # one that is stopped before has nothing to tell
         each.stop()
     assert sum(event["reports"] for each in running for event in each.events("pruned")) == 40 - left(old_and_new)
     assert row(old_and_new)[:3] == (None, None, None)
