@@ -46,10 +46,7 @@ class Watch(Generic[_T]):
         if looking is not None:
             looking.join(_PATIENCE_S)
         found = self._found
-        return found[1] if found is not None and self._age_s() < STALE_S else None
-
-    def _age_s(self) -> float:
-        return time.monotonic() - self._found[0] if self._found is not None else STALE_S
+        return found[1] if found is not None and time.monotonic() - found[0] < STALE_S else None
 
     def _go_and_look(self) -> None:
         try:
