@@ -8,6 +8,7 @@ import pika.connection
 import pytest
 
 from rpi_health.broker import fast_lane
+from tests.certificates import Authority
 from tests.conftest import serve
 from tools.servers import RabbitMQCluster
 
@@ -34,3 +35,15 @@ def way(request: pytest.FixtureRequest) -> str:
     if request.param == "by pika":
         request.getfixturevalue("unknown_pika")
     return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Issues certificates to servers and their clients, who trust it."""
+    return Authority(tmp_path_factory.mktemp("trusted"))
+
+
+@pytest.fixture(scope="module")
+def stranger(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """An authority that neither servers nor their clients know anything of."""
+    return Authority(tmp_path_factory.mktemp("unknown"))

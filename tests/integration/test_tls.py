@@ -24,22 +24,6 @@ CA, CERT, KEY = (f"RPI_HEALTH_AMQP_{name}_FILE" for name in ("CA", "CERT", "KEY"
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("certificates")
-
-
-@pytest.fixture(scope="module")
-def authority(folder: Path) -> Authority:
-    return Authority(folder / "trusted")
-
-
-@pytest.fixture(scope="module")
-def stranger(folder: Path) -> Authority:
-    """An authority that the broker and its clients know nothing of."""
-    return Authority(folder / "unknown")
-
-
-@pytest.fixture(scope="module")
 def open_broker(authority: Authority) -> Iterator[RabbitMQ]:
     """Takes clients with and without a certificate."""
     yield from serve(RabbitMQ(tls=authority.server()))

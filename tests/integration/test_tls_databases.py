@@ -48,21 +48,6 @@ def kind(request: pytest.FixtureRequest) -> Kind:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("certificates")
-
-
-@pytest.fixture(scope="module")
-def authority(folder: Path) -> Authority:
-    return Authority(folder / "trusted")
-
-
-@pytest.fixture(scope="module")
-def stranger(folder: Path) -> Authority:
-    return Authority(folder / "unknown")
-
-
-@pytest.fixture(scope="module")
 def server(kind: Kind, authority: Authority) -> Iterator[Database]:
     yield from serve(kind.server(tls=authority.server()))
 
